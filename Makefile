@@ -1,0 +1,35 @@
+# `make demo` and `make test` need Python with pip, and a CPython 3.10 that uv can find or download.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMP)
+	$(BIN)/edgekit compress --recipe picodet_s
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .uv build dist .mypy_cache .pytest_cache .ruff_cache
+
+# `--target` works where the system's Python is externally managed and where it lacks `venv`.
+.uv/bin/uv:
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
+
+# The dependencies live here: a change of the pins makes the environment anew. `uv pip` writes no lock file.
+$(STAMP): pyproject.toml .python-version Makefile | $(filter .uv/bin/uv,$(UV))
+	@$(UV) venv --quiet --clear --python "$$(cat .python-version)" .venv || { \
+	  echo "edgekit needs CPython $$(cat .python-version), the newest that Paddle Lite has wheels for;" \
+	       "uv found none and could not download one. Install it, or put it on PATH, and run make again." >&2; \
+	  exit 1; }
+	$(UV) pip install --quiet --python $(BIN)/python -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Run a model on arrays: Paddle, ONNX Runtime, Paddle Lite. Backends know nothing of tasks."""

@@ -1,0 +1,1 @@
+"""What a pass over calibration pictures tells about the tensors of a program."""

@@ -1,0 +1,71 @@
+"""Histograms of |x| of chosen tensors over calibration pictures, in two passes: maxima, then counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import EdgekitError
+
+BINS = 2048
+
+Feed = dict[str, npt.NDArray[np.float32]]
+Run = Callable[[Feed], dict[str, npt.NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of |x| in `BINS` equal bins over [0, maximum]; int64."""
+
+    counts: npt.NDArray[np.int64]
+    maximum: float
+    channels: npt.NDArray[np.float32]  # max |x| per channel (axis 1)
+
+    @property
+    def bin_width(self) -> float:
+        return self.maximum / BINS
+
+
+def count(values: npt.NDArray[np.float32], maximum: float) -> npt.NDArray[np.int64]:
+    """int64 [BINS]; the largest value falls into the last bin. OpenCV counts ten times faster than numpy."""
+    flat = np.abs(values).reshape(-1, 1)
+    upper = float(np.nextafter(np.float32(maximum), np.float32(np.inf)))
+    found = cv2.calcHist([flat], [0], None, [BINS], [0.0, upper])
+    # calcHist counts in float32, which is exact up to 2**24 elements.
+    assert flat.size < 2**24
+    return np.rint(found[:, 0]).astype(np.int64)
+
+
+def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -> dict[str, Histogram]:
+    """Histograms of `tensors` over all feeds (iterated twice); a tensor may itself be a feed.
+
+    Raises EK501 when a tensor is not finite.
+    """
+    maxima: dict[str, npt.NDArray[np.float32]] = {}
+    for feed in feeds():
+        answers = {**feed, **run(feed)}
+        for name in tensors:
+            top = _channel_maxima(answers[name])
+            if not np.isfinite(top).all():
+                raise EdgekitError(
+                    "EK501", f"Calibration: {name} holds values that are not finite; the float model is broken."
+                )
+            maxima[name] = np.maximum(maxima[name], top) if name in maxima else top
+    largest = {name: float(maxima[name].max(initial=0.0)) for name in tensors}
+    counts = {name: np.zeros(BINS, np.int64) for name in tensors}
+    for feed in feeds():
+        answers = {**feed, **run(feed)}
+        for name in tensors:
+            if largest[name] > 0:
+                counts[name] += count(answers[name], largest[name])
+    return {name: Histogram(counts[name], largest[name], maxima[name]) for name in tensors}
+
+
+def _channel_maxima(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """max |x| per channel without a temporary of the tensor's size."""
+    axes = (0, *range(2, values.ndim))
+    return np.asarray(np.maximum(values.max(axis=axes), -values.min(axis=axes)), np.float32)

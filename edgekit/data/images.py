@@ -1,0 +1,234 @@
+"""Pictures on disk: reading one, and sets of them, above all the user's own folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.data.cutouts import Split
+from edgekit.data.files import sha256_of
+from edgekit.errors import EdgekitError
+
+Image = NDArray[np.uint8]  # height x width x 3, blue green red
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Pictures with or without COCO annotations, as a stage gets them.
+
+    `origin` is one sentence for the report; `digest` changes when a name or a content changes.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    annotations: Path | None
+    origin: str
+    digest: str
+
+
+def image_set(
+    name: str, root: Path, paths: Iterable[Path], annotations: Path | None, origin: str
+) -> ImageSet:
+    """An `ImageSet` with its digest: sha256 over names relative to `root` and contents' sha256."""
+    paths = tuple(paths)
+    digest = hashlib.sha256()
+    for path in (*paths, *([annotations] if annotations else [])):
+        try:
+            digest.update(
+                f"{os.path.relpath(path, root)}\0{sha256_of(path)}\n".encode(errors="surrogateescape")
+            )
+        except OSError as error:
+            raise EdgekitError("EK406", f"{path} cannot be read: {error.strerror}.") from error
+    return ImageSet(name, paths, annotations, origin, digest.hexdigest())
+
+
+def decode_image(data: bytes, name: str) -> Image:
+    """A picture file's bytes -> uint8 [height, width, 3] in BGR.
+
+    EXIF orientation is applied, grey becomes BGR, 16 bits become 8, transparency lies on white.
+    Raises EK406 with `name` when the bytes are no picture.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    try:
+        image = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size else None
+        if image is None:
+            raise EdgekitError("EK406", f"{name} is not a picture that can be read (or is damaged).")
+        if not data.startswith(b"\xff\xd8"):  # JPEG has no transparency
+            image = _on_white(image, cv2.imdecode(raw, cv2.IMREAD_UNCHANGED))
+    except cv2.error as error:
+        raise EdgekitError("EK406", f"{name} is not a picture that can be read: {error}") from error
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+def _on_white(image: Any, full: Any) -> Any:
+    if full is None or full.ndim != 3 or full.shape[2] != 4 or full.shape[:2] != image.shape[:2]:
+        return image
+    alpha = full[..., 3:].astype(np.float32) / np.iinfo(full.dtype).max
+    if alpha.min() == 1:
+        return image
+    return np.rint(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def read_image(path: Path) -> Image:
+    """Like `decode_image` for a file. Raises EK406 naming the file when it cannot be read."""
+    try:
+        data = path.read_bytes()  # cv2.imread knows no unicode paths on some systems
+    except OSError as error:
+        raise EdgekitError("EK406", f"{path} cannot be read: {error.strerror}.") from error
+    return decode_image(data, str(path))
+
+
+def folder_set(folder: Path, split: Split, count: int | None) -> ImageSet:
+    """The user's own pictures (jpg jpeg png bmp webp, recursively) for one split.
+
+    With subfolders `calibration/` and `evaluation/` these are used (training: `training/` if it
+    exists, else the calibration pictures). Otherwise the pictures are split in two disjoint halves
+    by the sha256 of their relative names: evaluation, and calibration with training. `count` takes
+    that many at most. COCO annotations are found as `annotations.json`, `instances*.json` or
+    `annotations/instances*.json` in the split's folder or `folder`.
+    Raises EK401 (no folder), EK407 (too few pictures), EK408 (annotations do not fit).
+    """
+    if not folder.is_dir():
+        raise EdgekitError("EK401", f"The data folder {folder} does not exist.")
+    parts = [part for part in ("calibration", "evaluation") if (folder / part).is_dir()]
+    if len(parts) == 1:
+        other = "evaluation" if parts == ["calibration"] else "calibration"
+        raise EdgekitError("EK407", f"{folder} has a subfolder {parts[0]}/ but no {other}/: make it, too.")
+    if parts:
+        part = split if split != "training" or (folder / split).is_dir() else "calibration"
+        home, how = folder / part, f"its subfolder {part}/"
+        chosen = list_pictures(home)
+    else:
+        home, how = folder, f"the {split} part, split by the names"
+        pictures = list_pictures(folder)
+        if len(pictures) < 2:
+            raise EdgekitError(
+                "EK407", f"{folder} holds one picture: calibration and evaluation need at least one each."
+            )
+        chosen = halves(pictures, folder)["evaluation" if split == "evaluation" else "calibration"]
+    if count is not None and count < len(chosen):
+        # By hash, not by name: the first names of a folder are often alike.
+        chosen = sorted(sorted(chosen, key=lambda path: _name_hash(path, home))[:count])
+    annotations = _find_annotations(folder, home, chosen, split)
+    origin = f"{len(chosen)} pictures of {folder} ({how})"
+    origin += f", annotations from {annotations}" if annotations else ", without annotations"
+    return image_set(f"pictures of {folder.name or folder}", folder, chosen, annotations, origin)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """All pictures below `folder`, sorted by path; hidden files are passed over. Raises EK407 when none."""
+    found: list[Path] = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(base, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
+    if not found:
+        raise EdgekitError(
+            "EK407",
+            f"{folder} holds no picture: looked for *{', *'.join(SUFFIXES)} in it and its subfolders.",
+        )
+    return sorted(found)
+
+
+def _name_hash(path: Path, root: Path) -> str:
+    name = path.relative_to(root).as_posix()
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+
+
+def halves(paths: Sequence[Path], root: Path) -> dict[str, list[Path]]:
+    """`calibration` and `evaluation`: disjoint, together all, both non-empty from two pictures on.
+
+    A picture's half depends on its own name only (the last bit of its hash), so that a new picture
+    moves no other one; only where a half would stay empty one picture changes sides.
+    """
+    ranked = sorted(paths, key=lambda path: _name_hash(path, root))
+    odd = [path for path in ranked if int(_name_hash(path, root)[-1], 16) % 2]
+    even = [path for path in ranked if path not in set(odd)]
+    if not odd and len(even) > 1:
+        odd.append(even.pop())
+    if not even and odd:
+        even.append(odd.pop())
+    return {"calibration": sorted(odd), "evaluation": sorted(even)}
+
+
+def _find_annotations(folder: Path, home: Path, paths: Sequence[Path], split: Split) -> Path | None:
+    """The first annotations file that names a picture of `paths`; those in `home` must."""
+    candidates = [
+        file
+        for place in dict.fromkeys((home, folder))
+        for pattern in ("annotations.json", "instances*.json", "annotations/instances*.json")
+        for file in sorted(place.glob(pattern))
+    ]
+    for file in candidates:
+        if image_ids(read_coco(file), paths, file):
+            return file
+    # A file beside the split folders may rightly speak of the evaluation pictures only.
+    if candidates and (
+        split == "evaluation" or any(home != folder and home in c.parents for c in candidates)
+    ):
+        raise EdgekitError(
+            "EK408",
+            f"{candidates[0]} names none of the {len(paths)} {split} pictures of {home}: "
+            "`file_name` of its images must be their names.",
+        )
+    return None
+
+
+def read_coco(path: Path) -> dict[str, Any]:
+    """A COCO annotations file: `images`, `annotations` (bbox = x y width height in pixels), `categories`.
+
+    Raises EK408 when it is not JSON, lacks a list, or an annotation is malformed or points nowhere.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        images = {entry["id"]: str(entry["file_name"]) for entry in data["images"]}
+        categories = {entry["id"]: str(entry["name"]) for entry in data["categories"]}
+        for number, entry in enumerate(data["annotations"]):
+            box = entry["bbox"]
+            fits = len(box) == 4 and all(math.isfinite(value) for value in box) and min(box[2:]) >= 0
+            if not fits or entry["image_id"] not in images or entry["category_id"] not in categories:
+                raise ValueError(f"annotation {number} has a wrong bbox, image_id or category_id")
+    except KeyError as error:
+        raise EdgekitError("EK408", f"{path} is no COCO annotations file: {error} is missing.") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise EdgekitError("EK408", f"{path} is no COCO annotations file: {error}") from error
+    assert isinstance(data, dict)  # it was indexed by strings above
+    return data
+
+
+def image_ids(coco: dict[str, Any], paths: Sequence[Path], source: Path) -> dict[Path, int]:
+    """Path -> image id of those pictures that a COCO file names, by the longest common end of the path.
+
+    Raises EK408 when a bare `file_name` fits several pictures of `paths` (name in errors: `source`).
+    """
+    by_name: dict[str, list[Path]] = {}
+    for path in paths:
+        by_name.setdefault(path.name, []).append(path)
+    found: dict[Path, int] = {}
+    for entry in coco["images"]:
+        parts = PurePosixPath(entry["file_name"].replace("\\", "/")).parts
+        fits = by_name.get(parts[-1], []) if parts else []
+        if len(fits) > 1:
+            fits = [path for path in fits if path.parts[-len(parts) :] == parts]
+        if len(fits) > 1:
+            raise EdgekitError(
+                "EK408",
+                f"{source}: file_name {entry['file_name']!r} fits {len(fits)} pictures, such as {fits[0]} "
+                f"and {fits[1]}. Give the folder in file_name, too.",
+            )
+        if fits:
+            found.setdefault(fits[0], entry["id"])
+    return found

@@ -1,0 +1,133 @@
+"""From what a recipe says about data to pictures on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+
+from edgekit.data.cutouts import CUTOUT_PACKAGE, RULE, Split
+from edgekit.data.files import FINISHED, build_once
+from edgekit.data.images import ImageSet, folder_set, image_set
+from edgekit.data.photographs import WHEEL, crop_photographs
+from edgekit.data.scenes import (
+    CLASSIFICATION_SIDE,
+    DETECTION_SIDE,
+    Progress,
+    compose_classification,
+    compose_detection,
+)
+from edgekit.data.sources import Log, Strict
+from edgekit.data.stock import open_stock
+from edgekit.errors import EdgekitError
+
+
+class DataSpec(Strict):
+    """Where pictures come from: composed ones, or the user's own folder (`path`)."""
+
+    kind: Literal["composed_detection", "composed_classification", "folder"]
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _path_fits(self) -> DataSpec:
+        if (self.kind == "folder") != (self.path is not None):
+            raise ValueError("`path` belongs to kind folder, and only to it")
+        return self
+
+
+def prepare(
+    spec: DataSpec,
+    split: Split,
+    count: int | None,
+    seed: int,
+    cache: Path,
+    offline: bool,
+    log: Log,
+    progress: Progress | None = None,
+) -> ImageSet:
+    """The pictures of one split; composed ones are made once and then read from the cache.
+
+    `count`: how many pictures; None means all of a folder, and is refused for composed kinds.
+    Where Debian's packages cannot be had, composed kinds fall back to crops of scikit-image's
+    photographs, without annotations; log, name and origin say so.
+    Raises EK103 (count or seed out of range), EK403 (nothing could be had), EK410 (disk full) and
+    what `folder_set` raises.
+    """
+    if seed < 0 or (count is not None and count < 1):
+        raise EdgekitError("EK103", f"Data: count {count} must be at least 1 and seed {seed} at least 0.")
+    if spec.path is not None:
+        return folder_set(Path(spec.path).expanduser(), split, count)
+    if count is None:
+        raise EdgekitError("EK103", f"Data of kind {spec.kind} need a count of pictures.")
+    try:
+        return _composed(spec.kind, split, count, seed, cache, offline, log, progress)
+    except EdgekitError as error:
+        if error.code != "EK403":
+            raise
+        log(f"{error.message} Falling back to photographs of {WHEEL}, without annotations.")
+        try:
+            return _photographs(spec.kind, split, count, seed, cache, offline, log, progress, error.message)
+        except EdgekitError as second:
+            raise EdgekitError(
+                second.code,
+                f"No {split} pictures. {error.message} The fallback failed, too: {second.message} "
+                "Or give pictures of your own with --data.",
+            ) from second
+
+
+def _composed(
+    kind: str,
+    split: Split,
+    count: int,
+    seed: int,
+    cache: Path,
+    offline: bool,
+    log: Log,
+    progress: Progress | None,
+) -> ImageSet:
+    compose = compose_detection if kind == "composed_detection" else compose_classification
+
+    def make(folder: Path) -> None:
+        compose(open_stock(cache, offline, log), split, count, seed, folder, progress)
+
+    root = build_once(cache / "data" / f"{kind}-{split}-{count}-{seed}-{RULE}", make, log)
+    packages: dict[str, str] = json.loads((root / "origin.json").read_text())["packages"]
+    what = "scenes" if kind == "composed_detection" else "pictures"
+    backgrounds = ", ".join(
+        f"{name} {version}" for name, version in packages.items() if name != CUTOUT_PACKAGE
+    )
+    origin = (
+        f"{count} composed {what} ({split}, seed {seed}, rule {RULE}): cut-outs of the Debian package "
+        f"{CUTOUT_PACKAGE} {packages[CUTOUT_PACKAGE]} on pictures of {backgrounds}"
+    )
+    annotations = root / "annotations.json" if kind == "composed_detection" else None
+    return image_set(f"composed {what}", root, _pictures(root), annotations, origin)
+
+
+def _photographs(
+    kind: str,
+    split: Split,
+    count: int,
+    seed: int,
+    cache: Path,
+    offline: bool,
+    log: Log,
+    progress: Progress | None,
+    why: str,
+) -> ImageSet:
+    side = DETECTION_SIDE if kind == "composed_detection" else CLASSIFICATION_SIDE
+
+    def make(folder: Path) -> None:
+        crop_photographs(split, count, seed, side, folder, cache, offline, log, progress)
+
+    root = build_once(cache / "data" / f"photographs-{side}-{split}-{count}-{seed}-{RULE}", make, log)
+    name = f"photographs of scikit-image (fallback: {why.rstrip('.')})"
+    origin = f"{count} crops of photographs of {WHEEL} ({split}, seed {seed}); fallback: {why}"
+    return image_set(name, root, _pictures(root), None, origin)
+
+
+def _pictures(root: Path) -> list[Path]:
+    names = json.loads((root / FINISHED).read_text())["files"]
+    return [root / name for name in sorted(names) if name.startswith("images/")]

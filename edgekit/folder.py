@@ -1,0 +1,123 @@
+"""The model folder: what lies between any two stages.
+
+`inference.pdmodel` + `inference.pdiparams` (an exported Paddle program) and `model.json`, which
+says what the program is for: task, tensors, pre- and post-processing, labels, lineage.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgekit.errors import EdgekitError
+
+SCHEMA = 1
+PROGRAM, PARAMETERS, DESCRIPTION = "inference.pdmodel", "inference.pdiparams", "model.json"
+
+TaskName = Literal["classification", "detection"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(Strict):
+    """A model input or output; -1 marks a free dimension."""
+
+    name: str
+    shape: list[int]
+    dtype: str = "float32"
+
+
+class Resize(Strict):
+    """`exact` stretches to height x width; `short` keeps the aspect and sets the shorter side."""
+
+    kind: Literal["exact", "short"]
+    height: int = Field(gt=0, le=8192)
+    width: int = Field(gt=0, le=8192)
+    interpolation: Literal["nearest", "linear", "cubic", "area"]
+
+
+class Preprocess(Strict):
+    """uint8 BGR picture -> float32 [3,H,W]: resize, centre crop, channel order, scale, mean, std."""
+
+    resize: Resize
+    crop: tuple[int, int] | None = None  # height, width
+    channels: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class ClassificationPost(Strict):
+    kind: Literal["classification"] = "classification"
+    probabilities: str  # the output tensor, float32 [N, classes], already softmax
+    top_k: int = 5
+
+
+class DetectionPost(Strict):
+    """Class-wise NMS outside the model. Boxes are x1 y1 x2 y2 in pixels of the network's input."""
+
+    kind: Literal["detection"] = "detection"
+    boxes: str  # float32 [N, anchors, 4]
+    scores: str  # float32 [N, classes, anchors], already probabilities
+    score_threshold: float = 0.025
+    nms_threshold: float = 0.6
+    nms_top_k: int = 1000
+    keep_top_k: int = 100
+
+
+class ModelInfo(Strict):
+    """`model.json`."""
+
+    schema_version: int = SCHEMA
+    name: str
+    task: TaskName
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    preprocess: Preprocess
+    postprocess: ClassificationPost | DetectionPost = Field(discriminator="kind")
+    labels: list[str]
+    lineage: list[dict[str, Any]] = []
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder on disk with its parsed `model.json`."""
+
+    path: Path
+    info: ModelInfo
+
+    @property
+    def program(self) -> Path:
+        return self.path / PROGRAM
+
+    @property
+    def parameters(self) -> Path:
+        return self.path / PARAMETERS
+
+    @staticmethod
+    def open(path: Path) -> ModelFolder:
+        """Raises EK401 when a file is missing, EK409 when `model.json` cannot be used."""
+        description = path / DESCRIPTION
+        for file in (path / PROGRAM, path / PARAMETERS, description):
+            if not file.is_file():
+                raise EdgekitError("EK401", f"{path} is not a model folder: {file.name} is missing.")
+        try:
+            raw = json.loads(description.read_text())
+            if isinstance(raw, dict) and raw.get("schema_version", SCHEMA) > SCHEMA:
+                raise EdgekitError(
+                    "EK409",
+                    f"{description} has schema {raw['schema_version']}, this edgekit reads up to {SCHEMA}: "
+                    "it was written by a newer edgekit. Update edgekit.",
+                )
+            return ModelFolder(path, ModelInfo.model_validate(raw))
+        except (ValueError, TypeError, ValidationError) as error:
+            raise EdgekitError("EK409", f"{description} cannot be used: {error}") from error
+
+    def save_info(self) -> None:
+        (self.path / DESCRIPTION).write_text(self.info.model_dump_json(indent=1) + "\n")

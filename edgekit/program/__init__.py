@@ -1,0 +1,1 @@
+"""Paddle inference programs as a graph: read, edit, shapes, cost, write."""

@@ -1,0 +1,64 @@
+"""What a program costs: multiply-accumulates and parameters per layer, at a concrete input shape."""
+
+from __future__ import annotations
+
+import math
+
+from edgekit.program.graph import Program, attr, inputs, outputs
+
+
+def shapes(program: Program, batch: int = 1, inputs_at: dict[str, list[int]] | None = None) -> dict[str, list[int]]:
+    """Shape of every tensor, inferred by Paddle itself for the given batch size and input shapes.
+
+    Free input dimensions other than the batch must be given in `inputs_at`.
+    """
+    from paddle.base import core
+
+    desc = type(program.desc)()
+    desc.CopyFrom(program.desc)
+    feeds = set(program.feeds)
+    for v in desc.blocks[0].vars:
+        if v.name in feeds:
+            dims = list((inputs_at or {}).get(v.name, v.type.lod_tensor.tensor.dims))
+            dims = [batch if k == 0 and d < 0 else d for k, d in enumerate(dims)]
+            del v.type.lod_tensor.tensor.dims[:]
+            v.type.lod_tensor.tensor.dims.extend(dims)
+    made = core.ProgramDesc(desc.SerializeToString())
+    block = made.block(0)
+    for k in range(block.op_size()):
+        op = block.op(k)
+        if op.type() not in ("feed", "fetch"):
+            op.infer_shape(block)
+    found: dict[str, list[int]] = {}
+    for v in desc.blocks[0].vars:
+        if v.name not in ("feed", "fetch"):
+            found[v.name] = list(block.find_var(v.name.encode()).shape())
+    return found
+
+
+def layer_costs(program: Program, inputs_at: dict[str, list[int]] | None = None) -> dict[str, int]:
+    """Multiply-accumulates of each convolution and matmul, keyed by its output tensor (batch 1).
+
+    conv: out elements * kernel area * in channels / groups; transposed conv: in elements * kernel area *
+    out channels / groups; matmul: out elements * inner dimension. Bias, BN and pooling are not counted.
+    """
+    known = shapes(program, inputs_at=inputs_at)
+    costs: dict[str, int] = {}
+    for op in program.block.ops:
+        name = outputs(op)[0] if outputs(op) else ""
+        if op.type in ("conv2d", "depthwise_conv2d"):
+            weight = known[inputs(op, "Filter")[0]]
+            costs[name] = math.prod(known[name]) * math.prod(weight[1:])
+        elif op.type in ("conv2d_transpose", "depthwise_conv2d_transpose"):
+            weight = known[inputs(op, "Filter")[0]]
+            costs[name] = math.prod(known[inputs(op, "Input")[0]]) * math.prod(weight[1:])
+        elif op.type in ("matmul_v2", "mul"):
+            x = known[inputs(op, "X")[0]]
+            inner = x[-2] if attr(op, "trans_x", False) else x[-1]
+            costs[name] = math.prod(known[name]) * inner
+    return costs
+
+
+def parameter_count(program: Program) -> int:
+    """Elements of all parameters that some op reads, batch norm's running statistics included."""
+    return sum(int(value.size) for value in program.params.values())

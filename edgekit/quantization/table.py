@@ -1,0 +1,103 @@
+"""The quantization table: the one place that says which layer is int8, and with which scales.
+
+Both writers (the quantized Paddle program for Paddle Lite, QDQ for ONNX) read it, so that `.nb` and
+`.onnx` answer alike. It lies in a model folder as `quantization.json`, to be read, compared and edited.
+
+Quantization is symmetric: real = scale * q. Activations: one scale per tensor, threshold / 127.
+Weights: one scale per output channel, max |w| / 127 (PaddleSlim's channel_wise_abs_max).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationError
+
+from edgekit.errors import EdgekitError
+from edgekit.folder import Strict
+
+FILE = "quantization.json"
+LEVELS = 127
+
+
+class Layer(Strict):
+    """A convolution or matmul with constant weights; `name` is its weight without Paddle's `.w_0`."""
+
+    name: str
+    type: str
+    input: str  # activation tensor, Paddle's name
+    output: str  # what follows the bias
+    weight: str
+    bias: str | None
+    relu: str | None  # the output of a ReLU that alone reads `output`
+    axis: int  # output channel axis of the weight
+    macs: int
+    params: int
+    int8: bool
+    reason: str
+
+
+class Activation(Strict):
+    """`threshold`: the largest representable magnitude; `maximum`: the largest seen in calibration."""
+
+    threshold: float = Field(gt=0)
+    maximum: float
+
+    @property
+    def scale(self) -> float:
+        return self.threshold / LEVELS
+
+
+class Table(Strict):
+    schema_version: int = 1
+    method: str
+    pictures: int
+    layers: list[Layer]
+    activations: dict[str, Activation]
+    outputs: dict[str, list[float]]  # convolution output -> threshold per channel; see write_onnx
+    weights: dict[str, list[float]]  # weight name -> scale per output channel
+
+    @property
+    def quantized(self) -> list[Layer]:
+        return [layer for layer in self.layers if layer.int8]
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps(self.model_dump(), indent=1) + "\n")
+
+
+def load(folder: Path) -> Table:
+    """Raises EK401 when the folder has no table, EK409 when it cannot be used."""
+    path = folder / FILE
+    if not path.is_file():
+        raise EdgekitError(
+            "EK401", f"{folder} has no {FILE}: it has not been quantized. Run edgekit quantize first."
+        )
+    try:
+        return Table.model_validate_json(path.read_text())
+    except (ValidationError, ValueError) as error:
+        raise EdgekitError("EK409", f"{path} cannot be used: {error}") from error
+
+
+def weight_scales(weight: npt.NDArray[np.generic], axis: int) -> list[float]:
+    """max |w| / 127 per output channel, float32.
+
+    A channel whose weights are all zero gets the layer's median scale: any scale represents zeros, but
+    zero would divide by zero, and a tiny one would overflow the int32 bias (unit: input scale * this).
+    """
+    others = tuple(a for a in range(weight.ndim) if a != axis)
+    peak = np.abs(weight.astype(np.float64)).max(axis=others)
+    alive = peak > 1e-30
+    peak[~alive] = np.median(peak[alive]) if alive.any() else 1.0
+    return [float(np.float32(p / LEVELS)) for p in peak]
+
+
+def quantize_weight(weight: npt.NDArray[np.generic], scales: list[float], axis: int) -> npt.NDArray[np.int8]:
+    """int8 in [-127, 127], round half to even."""
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    scaled = weight.astype(np.float64) / np.asarray(scales, np.float64).reshape(shape)
+    return np.clip(np.rint(scaled), -LEVELS, LEVELS).astype(np.int8)

@@ -1,0 +1,199 @@
+"""QDQ ONNX from the float ONNX and the table: int8 weight initializers, uint8 activations.
+
+uint8 with zero point 128 stands for the same real values as symmetric int8 and is what ONNX Runtime runs
+fast and bit for bit alike on x86 with VNNI and on ARM.
+
+ONNX Runtime makes a convolution integer only when its output is quantized too, which Paddle Lite does not
+need. One scale for such an output is what ruins these models: its channels differ thirtyfold (facts on
+equalisation). So an output that goes on into float ops gets a threshold per channel, at no cost: the
+convolution computes y[c] / r[c], which only relabels its weight scales (the int8 weights stay), and
+the DequantizeLinear behind multiplies by r[c] as part of its per-channel scale.
+
+A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekit.quantization.table import LEVELS, Layer, Table, quantize_weight
+
+ZERO_POINT = 128
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
+    """A quantized copy of a float model that paddle2onnx made (weights keep Paddle's names).
+
+    Raises KeyError when a layer of the table is not in the model.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    constants = _constants_to_initializers(graph)
+    by_weight = {layer.weight: layer for layer in table.quantized}
+    writer = _Writer(graph, constants, table)
+    nodes = list(graph.node)
+    consumers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    fetched = {o.name for o in graph.output}
+    missing = set(by_weight)
+    out: list[Any] = []
+    relus: dict[int, tuple[Layer, str]] = {}
+    for node in nodes:
+        layer = by_weight.get(node.input[1]) if node.op_type in ("Conv", "MatMul", "Gemm") else None
+        if layer is None:
+            out.append(node)
+            if id(node) in relus:
+                owner, wanted = relus[id(node)]
+                node.output[0] = f"{wanted}.f"
+                out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
+            continue
+        missing.discard(layer.weight)
+        source = node.input[0]
+        if source not in writer.ready:
+            nonnegative = any(other.relu == layer.input for other in table.quantized)
+            out += writer.activation_pair(source, layer.input, f"{source}.dq", nonnegative=nonnegative)
+            writer.ready[source] = f"{source}.dq"
+        node.input[0] = writer.ready[source]
+        spread = writer.spread(layer)
+        out += writer.weight(node, layer, spread)
+        out.append(node)
+        if node.op_type != "Conv":
+            continue  # MatMul with a float output has an integer kernel of its own
+        after = consumers.get(node.output[0], [])
+        if layer.relu and len(after) == 1 and after[0].op_type == "Relu" and node.output[0] not in fetched:
+            relus[id(after[0])] = (layer, after[0].output[0])
+            writer.ready[after[0].output[0]] = after[0].output[0]
+            continue
+        wanted = node.output[0]
+        node.output[0] = f"{wanted}.f"
+        if spread is None:
+            out += writer.activation_pair(f"{wanted}.f", layer.output, wanted, nonnegative=False)
+            writer.ready[wanted] = wanted
+        else:
+            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread)
+    if missing:
+        raise KeyError(f"layers of the table that the ONNX model does not have: {sorted(missing)}")
+    kept = [type(n).FromString(n.SerializeToString()) for n in out]
+    del graph.node[:]
+    graph.node.extend(kept)
+    _drop_unused(graph)
+    del graph.value_info[:]
+    onnx.checker.check_model(made)
+    return made
+
+
+class _Writer:
+    def __init__(self, graph: Any, constants: dict[str, Any], table: Table) -> None:
+        self.graph, self.constants, self.table = graph, constants, table
+        self.ready: dict[str, str] = {}
+
+    def initializer(self, name: str, value: Any) -> str:
+        self.graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+    def shared(self, name: str, value: Any) -> str:
+        if name not in self.constants:
+            self.constants[name] = value
+            self.initializer(name, value)
+        return name
+
+    def zero(self, point: int) -> str:
+        return self.shared(f"z.{point}", np.uint8(point))
+
+    def activation_pair(self, source: str, tensor: str, result: str, *, nonnegative: bool) -> list[Any]:
+        """QuantizeLinear + DequantizeLinear from `source` to `result`, with the scale of `tensor`."""
+        scale, point = activation_grid(self.table, tensor, nonnegative=nonnegative)
+        s = self.initializer(f"{result}.s", np.float32(scale))
+        return [
+            helper.make_node("QuantizeLinear", [source, s, self.zero(point)], [f"{result}.q"]),
+            helper.make_node("DequantizeLinear", [f"{result}.q", s, self.zero(point)], [result]),
+        ]
+
+    def spread(self, layer: Layer) -> FloatArray | None:
+        """r[c]: each output channel's threshold over the largest; None where one scale must serve."""
+        if layer.output not in self.table.outputs:
+            return None
+        thresholds = np.array(self.table.outputs[layer.output], np.float32)
+        return thresholds / thresholds.max()
+
+    def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray) -> list[Any]:
+        """QuantizeLinear with one scale (of y / r) + DequantizeLinear with one per channel."""
+        scale = np.float32(max(self.table.outputs[layer.output]) / LEVELS)
+        s = self.initializer(f"{result}.s", scale)
+        d = self.initializer(f"{result}.d", scale * spread)
+        z = self.shared(f"z{len(spread)}", np.full(len(spread), ZERO_POINT, np.uint8))
+        return [
+            helper.make_node("QuantizeLinear", [source, s, self.zero(ZERO_POINT)], [f"{result}.q"]),
+            helper.make_node("DequantizeLinear", [f"{result}.q", d, z], [result], axis=1),
+        ]
+
+    def weight(self, node: Any, layer: Layer, spread: FloatArray | None) -> list[Any]:
+        scales = np.array(self.table.weights[layer.weight], np.float32)
+        if spread is not None:
+            scales = scales / spread
+        value = numpy_helper.to_array(self.constants[layer.weight])
+        integers = quantize_weight(value, self.table.weights[layer.weight], layer.axis)
+        q = self.initializer(f"{layer.weight}.q", integers)
+        s = self.initializer(f"{layer.weight}.s", scales)
+        z = self.shared(f"w{len(scales)}", np.zeros(len(scales), np.int8))
+        made = [helper.make_node("DequantizeLinear", [q, s, z], [f"{layer.weight}.d"], axis=layer.axis)]
+        node.input[1] = f"{layer.weight}.d"
+        if node.op_type == "Conv" and len(node.input) > 2 and node.input[2]:
+            nonnegative = any(other.relu == layer.input for other in self.table.quantized)
+            unit, _ = activation_grid(self.table, layer.input, nonnegative=nonnegative)
+            units = (np.float32(unit) * scales).astype(np.float32)
+            bias = numpy_helper.to_array(self.constants[node.input[2]]).astype(np.float64)
+            if spread is not None:
+                bias = bias / spread
+            limit = 2.0**31 - 1
+            whole = np.clip(np.rint(bias / units), -limit, limit).astype(np.int32)
+            b = self.initializer(f"{layer.weight}.b", whole)
+            u = self.initializer(f"{layer.weight}.u", units)
+            bz = self.shared(f"b{len(scales)}", np.zeros(len(scales), np.int32))
+            made.append(helper.make_node("DequantizeLinear", [b, u, bz], [f"{layer.weight}.bd"], axis=0))
+            node.input[2] = f"{layer.weight}.bd"
+        return made
+
+
+def activation_grid(table: Table, tensor: str, *, nonnegative: bool) -> tuple[float, int]:
+    """Scale and zero point of an activation in ONNX.
+
+    Behind a fused ReLU half of the symmetric range would lie idle and ONNX Runtime would not fuse, so
+    there the zero point is 0 and the 255 steps reach to the same threshold.
+    """
+    threshold = table.activations[tensor].threshold
+    return (threshold / 255, 0) if nonnegative else (threshold / LEVELS, ZERO_POINT)
+
+
+def _constants_to_initializers(graph: Any) -> dict[str, Any]:
+    found = {i.name: i for i in graph.initializer}
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Constant" and any(a.name == "value" for a in node.attribute):
+            tensor = TensorProto()
+            tensor.CopyFrom(next(a.t for a in node.attribute if a.name == "value"))
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+            found[tensor.name] = graph.initializer[-1]
+        else:
+            kept.append(type(node).FromString(node.SerializeToString()))
+    del graph.node[:]
+    graph.node.extend(kept)
+    return found
+
+
+def _drop_unused(graph: Any) -> None:
+    used = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
+    kept = [type(i).FromString(i.SerializeToString()) for i in graph.initializer if i.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -1,0 +1,80 @@
+"""The quantized Paddle program (PaddleSlim's `onnx_format`): quantize_linear / dequantize_linear around
+each layer's input, int8 weights behind a dequantize_linear.
+
+Paddle Lite's convolutions take int8 inputs and hand over float where the next op wants float, so the
+outputs stay as they are: writing them as int8 too would only add conversions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.program.edit import drop_unused
+from edgekit.program.graph import Op, Program, attr, inputs, make_op, set_attr, set_slot
+from edgekit.quantization.table import LEVELS, Table, quantize_weight
+
+
+def write(program: Program, table: Table) -> Program:
+    """A copy of `program` with every int8 layer of `table` quantized. Scales in it are thresholds
+    (127 * scale), as Paddle's quantize_linear wants them."""
+    made = program.copy()
+    by_weight = {layer.weight: layer for layer in table.quantized}
+    ready: set[str] = set()
+    result: list[Op] = []
+    for op in made.ops:
+        slot = "Filter" if op.type.endswith("conv2d") else "Y"
+        weights = inputs(op, slot) if op.type in ("conv2d", "depthwise_conv2d", "matmul_v2", "mul") else []
+        layer = by_weight.get(weights[0]) if weights else None
+        if layer is None:
+            result.append(op)
+            continue
+        source = layer.input
+        if source not in ready:
+            ready.add(source)
+            shape = made.shape(source)
+            made.add_var(f"{source}.int8", shape)
+            made.add_var(f"{source}.dequantized", shape)
+            made.set_param(f"{source}@scale", np.array([table.activations[source].threshold], np.float32))
+            made.set_param(f"{source}@zero_point", np.zeros(1, np.int32))
+            scale = {"Scale": [f"{source}@scale"], "ZeroPoint": [f"{source}@zero_point"]}
+            axis = {"quant_axis": -1, "bit_length": 8}
+            result.append(make_op("quantize_linear", {"X": [source], **scale}, {"Y": [f"{source}.int8"]}, axis))
+            result.append(
+                make_op(
+                    "dequantize_linear", {"X": [f"{source}.int8"], **scale}, {"Y": [f"{source}.dequantized"]}, axis
+                )
+            )
+        scales = table.weights[layer.weight]
+        weight = made.params[layer.weight]
+        made.add_var(f"{layer.weight}.dequantized", weight.shape)
+        made.set_param(layer.weight, quantize_weight(weight, scales, layer.axis))
+        made.set_param(f"{layer.weight}@scale", np.array(scales, np.float32) * np.float32(LEVELS))
+        made.set_param(f"{layer.weight}@zero_point", np.zeros(len(scales), np.int32))
+        result.append(
+            make_op(
+                "dequantize_linear",
+                {
+                    "X": [layer.weight],
+                    "Scale": [f"{layer.weight}@scale"],
+                    "ZeroPoint": [f"{layer.weight}@zero_point"],
+                },
+                {"Y": [f"{layer.weight}.dequantized"]},
+                {"quant_axis": layer.axis, "bit_length": 8},
+            )
+        )
+        set_slot(op.inputs, slot, [f"{layer.weight}.dequantized"])
+        set_slot(op.inputs, "Input" if slot == "Filter" else "X", [f"{source}.dequantized"])
+        set_attr(op, "quantization_type", "qat_with_weight")
+        result.append(op)
+    made.replace_ops(result)
+    drop_unused(made)
+    return made
+
+
+def int8_weights(program: Program) -> set[str]:
+    """Weights of a program that are stored as int8 behind a dequantize_linear."""
+    return {
+        inputs(op, "X")[0]
+        for op in program.block.ops
+        if op.type == "dequantize_linear" and attr(op, "quant_axis", -1) >= 0
+    }

@@ -1,0 +1,405 @@
+"""What a user asks for: the schema of a recipe, inheritance, presets and --set.
+
+A recipe is made of layers, each merged over the one before: the base, the file, the preset, the
+--set options. Mappings merge, everything else is replaced, null removes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, ValidationError, model_validator
+
+from edgekit.data.sources import Source
+from edgekit.errors import EdgekitError
+from edgekit.folder import ClassificationPost, DetectionPost, Preprocess, Strict, TaskName
+from edgekit.recipe_errors import check_keys, fields, from_pydantic, item, join, members, nearest
+
+# The only method of this version; `pact` is a word that recipes may already hold in a preset.
+METHODS = ("kl",)
+Target = Literal["onnx", "lite-arm", "lite-x86"]
+
+_OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+_GATE = re.compile(r"\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A bound that a measured value must keep; a value that is not a number keeps none."""
+
+    op: str
+    bound: float
+
+    @staticmethod
+    def parse(text: str) -> Gate:
+        match = _GATE.fullmatch(text)
+        if match is None:
+            raise ValueError('expected a comparison with a number, such as ">= 0.95"')
+        return Gate(match[1], float(match[2]))
+
+    def holds(self, value: float) -> bool:
+        return not math.isnan(value) and bool(_OPERATORS[self.op](value, self.bound))
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.bound:g}"
+
+
+def _gate_text(value: Any) -> Any:
+    Gate.parse(value if isinstance(value, str) else "")
+    return value
+
+
+def _both_files(source: Source) -> Source:
+    if missing := sorted({"pdmodel", "pdiparams"} - set(source.files)):
+        raise ValueError(f"expected the files pdmodel and pdiparams, but {' and '.join(missing)} is missing")
+    return source
+
+
+class Program(Strict):
+    """How the published program becomes one that ends in raw outputs."""
+
+    cut: str | None = None  # the op that is cut off with all that follows, such as multiclass_nms3
+    outputs: dict[str, str] = {}  # name that post-processing uses -> tensor of the program
+    input_shape: list[Annotated[StrictInt, Field(gt=0)]] = Field(min_length=4, max_length=4)
+
+
+class Pictures(Strict):
+    kind: Literal["composed_detection", "composed_classification", "folder"]
+    path: str | None = None
+    count: StrictInt = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _path_of_folder(self) -> Pictures:
+        if (self.kind == "folder") != (self.path is not None):
+            raise ValueError("expected a path with the kind 'folder', and with no other")
+        return self
+
+
+class Data(Strict):
+    calibration: Pictures
+    evaluation: Pictures
+    seed: StrictInt = Field(default=0, ge=0)
+
+
+class Quantize(Strict):
+    method: str = "kl"
+    keep_float: list[str] = Field(default=[], alias="float")  # glob patterns of layers that stay float
+
+
+class Convert(Strict):
+    targets: list[Target] = Field(default=["onnx", "lite-arm", "lite-x86"], min_length=1)
+
+
+class Validate(Strict):
+    """Gates by metric (`cosine`) or by target and metric (`fp32.onnx/cosine`)."""
+
+    gates: dict[str, Annotated[str, BeforeValidator(_gate_text)]] = {}
+
+    def parsed(self) -> dict[str, Gate]:
+        return {metric: Gate.parse(text) for metric, text in self.gates.items()}
+
+
+class Recipe(Strict):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # becomes the name of files and folders
+    task: TaskName
+    base: str | None = None
+    description: str = ""
+    licence: str = ""
+    weights: list[Annotated[Source, AfterValidator(_both_files)]] = []  # tried in order
+    program: Program
+    preprocess: Preprocess
+    postprocess: ClassificationPost | DetectionPost = Field(discriminator="kind")
+    labels: str  # a file of recipes/labels, or one beside the recipe that names it
+    data: Data
+    prune: dict[str, Any] | None = None
+    quantize: Quantize | None = None
+    convert: Convert = Convert()
+    validation: Validate = Field(default=Validate(), alias="validate")
+    presets: dict[str, dict[str, Any]] = {}
+    published: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_data(cls, raw: Any) -> Any:
+        """The pictures that a task brings along, unless the recipe has a folder of its own."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("data", {}), dict):
+            return raw
+        data = dict(raw.get("data", {}))
+        for split, count in (("calibration", 128), ("evaluation", 200)):
+            given = data.get(split, {})
+            if isinstance(given, dict):
+                kind = "folder" if given.get("path") is not None else f"composed_{raw.get('task')}"
+                data[split] = {"kind": kind, "count": count, **given}
+        return {**raw, "data": data}
+
+    @model_validator(mode="after")
+    def _same_task(self) -> Recipe:
+        if self.postprocess.kind != self.task:
+            raise ValueError(f"postprocess.kind is '{self.postprocess.kind}', but the task is '{self.task}'")
+        return self
+
+
+def recipes_dir() -> Path:
+    """Inside an installed wheel `edgekit/_recipes`; in a source checkout `recipes/` beside the package."""
+    package = Path(__file__).resolve().parent
+    inside = package / "_recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with edgekit. A leading underscore marks a base that only others use."""
+    return sorted(file.stem for file in recipes_dir().glob("*.yaml") if not file.name.startswith("_"))
+
+
+def load(name_or_path: str, preset: str | None = None, sets: Sequence[str] = ()) -> Recipe:
+    """The recipe with its base, preset and --set options merged in, checked."""
+    file = _locate(name_or_path)
+    layers = _Layers(str(name_or_path))
+    for path, mapping in _chain(file):
+        layers.add(mapping, _label(path))
+    presets = layers.data.get("presets", {})
+    presets = presets if isinstance(presets, dict) else {}  # else `validate` refuses it below
+    if preset is not None and preset not in presets:
+        known = nearest(preset, presets) if presets else " It has none at all."
+        raise EdgekitError("EK101", f"The recipe '{name_or_path}' has no preset '{preset}'.{known}")
+    chosen = [_set_layer(text) for text in sets]
+    # Every preset is checked, so that a mistake in one is found before somebody needs it.
+    for name in presets:
+        if name != preset:
+            layers.with_layers(name, chosen).validate()
+    recipe = layers.with_layers(preset, chosen).validate()
+    _refuse_what_is_missing(recipe)
+    return recipe
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML that `load` reads again. Base and presets are spent by then."""
+    plain = recipe.model_dump(mode="json", by_alias=True, exclude={"base", "presets"}, exclude_none=True)
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+
+
+def label_names(recipe: Recipe) -> list[str]:
+    """The recipe's labels, one a line in its file."""
+    path = Path(recipe.labels)
+    file = path if path.is_absolute() else recipes_dir() / "labels" / path
+    if not file.is_file():
+        raise EdgekitError("EK401", f"Recipe '{recipe.name}': the labels file '{recipe.labels}' is missing.")
+    try:
+        return file.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except UnicodeDecodeError as error:
+        raise EdgekitError("EK408", f"The labels file {file} is not text in UTF-8.") from error
+
+
+class _Layers:
+    """The merged mapping so far, and for each of its leaves the layer that set it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.data: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+
+    def add(self, layer: dict[str, Any], where: str) -> None:
+        check_keys(layer, Recipe, where, Recipe)
+        presets = layer.get("presets")
+        for name, partial in presets.items() if isinstance(presets, dict) else ():
+            check_keys(partial, Recipe, where, Recipe, f"presets.{name}")
+        self._merge(self.data, layer, where, "")
+
+    def _merge(self, into: dict[str, Any], layer: dict[str, Any], where: str, prefix: str) -> None:
+        for name, value in layer.items():
+            key = join(prefix, name)
+            self.origins[key] = where
+            if value is None:
+                into.pop(name, None)
+            elif isinstance(value, dict):
+                if not isinstance(into.get(name), dict):
+                    into[name] = {}
+                # What is null inside a preset removes later, when the preset is merged in turn.
+                if prefix == "presets":
+                    into[name] = {**into[name], **copy.deepcopy(value)}
+                else:
+                    self._merge(into[name], value, where, key)
+            else:
+                into[name] = copy.deepcopy(value)
+
+    def with_layers(self, preset: str | None, sets: list[tuple[str, dict[str, Any]]]) -> _Layers:
+        result = _Layers(self.name)
+        result.data, result.origins = copy.deepcopy(self.data), dict(self.origins)
+        if preset is not None:
+            partial, key = result.data["presets"][preset], f"presets.{preset}"
+            where = self.origin(key)
+            if not isinstance(partial, dict):
+                raise EdgekitError("EK103", f"{where}: '{key}' is {partial!r}: expected a mapping.")
+            for name in ("base", "presets"):
+                if name in partial:
+                    raise EdgekitError("EK102", f"{where}: a preset cannot hold '{name}', but '{key}' does.")
+            result._merge(result.data, partial, f"{where}, preset '{preset}'", "")
+        for option, layer in sets:
+            result.add(layer, option)
+        return result
+
+    def origin(self, key: str) -> str:
+        """The layer that set this key or the nearest one above it."""
+        while key:
+            if key in self.origins:
+                return self.origins[key]
+            key = re.sub(r"(\[\d+\]|(^|\.)[^.\[]*)$", "", key)
+        return f"recipe '{self.name}'"
+
+    def validate(self) -> Recipe:
+        try:
+            return Recipe.model_validate(self.data)
+        except ValidationError as error:
+            raise from_pydantic(error, self.data, self.origin) from error
+
+
+def _locate(name: str) -> Path:
+    """A path ends in .yaml or has a folder in it; everything else is the name of a shipped recipe."""
+    if _is_path(name):
+        file = Path(name).expanduser()
+        if not file.is_file():
+            raise EdgekitError("EK101", f"There is no recipe file '{name}'.")
+        return file
+    file = recipes_dir() / f"{name}.yaml"
+    if not file.is_file():
+        raise EdgekitError(
+            "EK101",
+            f"There is no recipe '{name}'.{nearest(name, shipped())} `edgekit recipes` lists them; "
+            "a recipe of your own is given as a path that ends in .yaml.",
+        )
+    return file
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name or "\\" in name
+
+
+def _chain(file: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The file's base, that one's base and so on, deepest first; the file itself last."""
+    chain: list[tuple[Path, dict[str, Any]]] = []
+    seen: list[Path] = []
+    while True:
+        if file.resolve() in seen:
+            circle = " -> ".join(path.name for path in [*seen, file])
+            raise EdgekitError("EK101", f"{_label(file)}: its base leads back to itself: {circle}.")
+        seen.append(file.resolve())
+        mapping = _read(file)
+        if not chain:
+            # Otherwise a recipe of the user's own would take its base's name, and its output folder.
+            mapping.setdefault("name", file.stem)
+        chain.insert(0, (file, mapping))
+        base = mapping.get("base")
+        if base is None:
+            return chain
+        if not isinstance(base, str):
+            raise EdgekitError("EK103", f"{_label(file)}: 'base' is {base!r}: expected a name or a file.")
+        parent = file.parent / Path(base).expanduser() if _is_path(base) else recipes_dir() / f"{base}.yaml"
+        if not parent.is_file():
+            hint = "" if _is_path(base) else nearest(base, shipped())
+            raise EdgekitError("EK101", f"{_label(file)}: its base '{base}' does not exist.{hint}")
+        file = parent
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        mapping = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise EdgekitError("EK101", f"The recipe {file} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise EdgekitError("EK103", f"{_label(file)} is not valid YAML{_place(error)}.") from error
+    if not isinstance(mapping, dict):
+        raise EdgekitError("EK103", f"{_label(file)} is not a recipe: expected a mapping of keys to values.")
+    _anchor_paths(mapping, file.parent)
+    return mapping
+
+
+def _anchor_paths(mapping: dict[str, Any], folder: Path) -> None:
+    """Files that a recipe names lie beside it, wherever the command is run."""
+
+    def anchor(holder: Any, key: str, only_existing: bool = False) -> None:
+        if isinstance(holder, dict) and isinstance(holder.get(key), str) and holder[key]:
+            path = (folder / Path(holder[key]).expanduser()).resolve()
+            if path.exists() or not only_existing:
+                holder[key] = str(path)
+
+    presets = mapping.get("presets")
+    for layer in [mapping, *(presets.values() if isinstance(presets, dict) else ())]:
+        if not isinstance(layer, dict):
+            continue
+        anchor(layer, "labels", only_existing=True)  # else one of recipes/labels
+        weights, data = layer.get("weights"), layer.get("data")
+        for source in weights if isinstance(weights, list) else ():
+            anchor(source, "file")
+        for split in data.values() if isinstance(data, dict) else ():
+            anchor(split, "path")
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f": {error}"
+    problem = getattr(error, "problem", None) or "syntax error"
+    return f": line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def _label(file: Path) -> str:
+    return f"recipe '{file.stem}'" if file.parent == recipes_dir() else str(file)
+
+
+def _set_layer(text: str) -> tuple[str, dict[str, Any]]:
+    """KEY=VALUE as a layer of its own, and what to call it in an error."""
+    where = f"--set {text}"
+    key, equals, raw = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise EdgekitError("EK103", f"{where}: expected KEY=VALUE, such as quantize.method=kl.")
+    if key.split(".")[0] in ("base", "presets"):
+        raise EdgekitError("EK102", f"{where}: 'base' and 'presets' belong in a recipe file.")
+    value: Any = raw
+    if not _GATE.fullmatch(raw):  # YAML takes a leading '>' for the start of a block
+        try:
+            value = yaml.safe_load(raw)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise EdgekitError("EK103", f"{where}: the value is not valid YAML{_place(error)}.") from error
+    for part in reversed(_split(key)):
+        value = {part: value}
+    return where, value
+
+
+def _split(key: str) -> list[str]:
+    """At the dots, but a mapping from free names to text takes the rest whole: `fp32.onnx/cosine`."""
+    parts: list[str] = []
+    annotation: Any = Recipe
+    rest = key
+    while rest:
+        inner = item(annotation, dict)
+        if inner is not None and str in members(inner):
+            return [*parts, rest]
+        part, _, rest = rest.partition(".")
+        parts.append(part)
+        annotation = fields(annotation).get(part, inner)
+    return parts
+
+
+def _refuse_what_is_missing(recipe: Recipe) -> None:
+    if recipe.prune is not None:
+        raise EdgekitError(
+            "EK104",
+            f"Recipe '{recipe.name}' asks for pruning, but FPGM pruning does not exist yet in this version. "
+            "Add `--set prune=null` to go without it.",
+        )
+    method = recipe.quantize.method if recipe.quantize is not None else "kl"
+    if method not in METHODS:
+        raise EdgekitError(
+            "EK104",
+            f"Recipe '{recipe.name}': the quantization method '{method}' (quantize.method) does not exist "
+            f"in this version.{nearest(method, METHODS)}",
+        )

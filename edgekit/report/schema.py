@@ -1,0 +1,141 @@
+"""The report as data: what the validate and bundle stages fill in and all writers read."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# JSON has no nan or infinity: they become None, which readers show as "not measured".
+Measured = Annotated[float | int | None, BeforeValidator(_finite)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Gate(Strict):
+    """One promise of the recipe. Not measured and yet passed means: it did not apply, `note` says why."""
+
+    metric: str
+    target: str  # a key of Report.metrics, such as int8.onnx
+    bound: str  # ">= 0.95"
+    measured: Measured
+    passed: bool
+    note: str = ""
+
+
+class Output(Strict):
+    """One output tensor of a target against the float program, over all evaluation pictures."""
+
+    target: str
+    output: str
+    cosine: Measured
+    sqnr_db: Measured  # None also where nothing differs: the ratio has no bound
+    max_abs_diff: Measured
+    values: int = Field(ge=0)  # how many values were compared
+
+
+class File(Strict):
+    """A file of the bundle. `role` is the target that it is (fp32.onnx, int8.onnx, int8.nb) or labels, ..."""
+
+    name: str
+    role: str
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class Latency(Strict):
+    """Milliseconds per picture, the median of `runs`, measured on the machine that wrote the report."""
+
+    engine: str
+    threads: int = Field(ge=1)
+    runs: int = Field(ge=1)
+    float_ms: float = Field(gt=0)
+    int8_ms: float = Field(gt=0)
+    speedup: float = Field(gt=0)
+    cpu: str
+    vnni: bool
+
+
+class Model(Strict):
+    params: int = Field(ge=0)
+    macs: int = Field(ge=0)  # for one picture
+    int8_macs_share: float = Field(ge=0, le=1)
+    layers_total: int = Field(ge=0)
+    layers_int8: int = Field(ge=0)
+
+
+class Layer(Strict):
+    """A layer with weights; `reason` says why it stayed float."""
+
+    name: str
+    type: str
+    macs: int = Field(ge=0)
+    params: int = Field(ge=0)
+    int8: bool
+    reason: str = ""
+
+
+class Stage(Strict):
+    name: str
+    seconds: float = Field(ge=0)
+    cached: bool
+    key: str  # the hash of what went in
+    summary: str = ""
+
+
+class DataSet(Strict):
+    name: str
+    n: int = Field(ge=0)
+    digest: str
+    origin: str
+
+
+class Data(Strict):
+    calibration: DataSet | None = None
+    evaluation: DataSet | None = None
+
+
+class Report(Strict):
+    """`report.json`. Raises pydantic's ValidationError when built from a dict that does not fit."""
+
+    name: str
+    recipe: str
+    preset: str | None = None
+    edgekit_version: str
+    created: str  # ISO 8601
+    task: str
+    verdict: Literal["passed", "failed"]
+    gates: list[Gate] = []
+    metrics: dict[str, dict[str, Measured]] = {}  # target -> metric -> value
+    outputs: list[Output] = []
+    files: list[File] = []
+    latency: Latency | None = None
+    model: Model | None = None
+    layers: list[Layer] = []
+    tensors_only: dict[str, list[str]] = {}  # target -> tensors that only this target quantizes
+    stages: list[Stage] = []
+    data: Data = Data()
+    not_executed: list[str] = []
+    versions: dict[str, str] = {}
+    seed: int | None = None
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _no_false_pass(self) -> Report:
+        failed = [f"{gate.target} {gate.metric}" for gate in self.gates if not gate.passed]
+        if self.verdict == "passed" and failed:
+            raise ValueError(f"the verdict is passed, but these gates failed: {', '.join(failed)}")
+        return self
+
+
+def parse(report: Report | dict[str, Any]) -> Report:
+    """The report itself, or a dict checked against the schema (ValidationError when it does not fit)."""
+    return report if isinstance(report, Report) else Report.model_validate(report)

@@ -1,0 +1,208 @@
+"""The door of this room: raw outputs -> answer, answers -> metrics, answer -> JSON.
+
+Which functions do it is looked up by the model's task; adding a task is adding a row to TASKS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.errors import EdgekitError
+from edgekit.folder import ClassificationPost, DetectionPost, ModelInfo
+from edgekit.tasks import classification, detection
+from edgekit.tasks.detection import Detections
+
+Answer = NDArray[np.float32] | Detections  # classification: probabilities [C]; detection: Detections
+Outputs = Mapping[str, NDArray[Any]]
+Metrics = dict[str, float | int | None]
+
+
+def answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
+    """The final answer for one picture of image_size (height, width) from the raw outputs (N = 1).
+
+    Raises EK409 when an output is missing or its shape is not what model.json promises.
+    """
+    return TASKS[info.task].answers(info, outputs, image_size)
+
+
+def compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> Metrics:
+    """How far `got` agrees with the reference, one answer per picture in both; no labels needed.
+
+    Detection: agreement_ap, agreement_ap50, agreement_n, same_class, n. Classification: top1_agreement,
+    top1_agreement_sure, sure_n, top5_agreement, kl_divergence, n. n is the number of pictures; None
+    means not measurable.
+    """
+    if len(reference) != len(got):
+        raise ValueError(f"{len(reference)} reference answers and {len(got)} answers")
+    return {**TASKS[info.task].compare(info, reference, got), "n": len(got)}
+
+
+def truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
+    """Metrics against a user's labels; names are the pictures' file names, in the order of `got`.
+
+    Detection: a COCO file; ap, ap50, ap_n (true boxes). Classification: lines of "picture class-index"
+    as PaddleClas reads them; top1, top5. Raises EK401 and EK408.
+    """
+    return TASKS[info.task].truth(info, annotations, names, got)
+
+
+def answer_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
+    """The answer in JSON for golden vectors.
+
+    Classification: {"top": [{"class", "label", "probability"}]}, best first. Detection: {"detections":
+    [{"class", "label", "score", "box": [x1, y1, x2, y2]}]}, best first. Raises EK408 when the model
+    has labels, but none for a class.
+    """
+    return TASKS[info.task].answer_json(info, answer)
+
+
+def _output(outputs: Outputs, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
+    """Output `name` of one picture without the batch dimension; None in `shape` is a free dimension."""
+    if name not in outputs:
+        raise EdgekitError("EK409", f"The model has no output {name!r}; it has {', '.join(sorted(outputs))}.")
+    array = outputs[name]
+    if array.ndim != len(shape) or any(
+        want not in (None, have) for want, have in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("?" if size is None else str(size) for size in shape)
+        raise EdgekitError("EK409", f"Output {name!r} has the shape {array.shape}, expected ({wanted}).")
+    return np.asarray(array[0], np.float32)
+
+
+def _label(info: ModelInfo, index: int) -> str:
+    if not info.labels:
+        return str(index)
+    if index >= len(info.labels):
+        raise EdgekitError(
+            "EK408", f"The model answered class {index}, but has only {len(info.labels)} labels."
+        )
+    return info.labels[index]
+
+
+def _probability_row(item: Answer) -> NDArray[np.float32]:
+    assert isinstance(item, np.ndarray)
+    return item
+
+
+def _probabilities(items: Sequence[Answer], info: ModelInfo) -> NDArray[np.float32]:
+    rows = [_probability_row(item) for item in items]
+    return np.stack(rows) if rows else np.zeros((0, max(1, len(info.labels))), np.float32)
+
+
+def _class_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
+    assert isinstance(info.postprocess, ClassificationPost)
+    return _output(outputs, info.postprocess.probabilities, (1, None))
+
+
+def _class_compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> Metrics:
+    first, second = _probabilities(reference, info), _probabilities(got, info)
+    sure, sure_n = classification.top1_agreement_sure(first, second)
+    return {
+        "top1_agreement": classification.top1_agreement(first, second),
+        "top1_agreement_sure": sure,
+        "sure_n": sure_n,
+        "top5_agreement": classification.top5_agreement(first, second),
+        "kl_divergence": classification.kl_divergence(first, second),
+    }
+
+
+def _class_truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
+    try:
+        lines = [
+            line.rsplit(maxsplit=1)
+            for line in annotations.read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
+        known = {PurePosixPath(name).name: int(label) for name, label in lines}
+    except OSError as error:
+        raise EdgekitError("EK401", f"The labels {annotations} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise EdgekitError(
+            "EK408", f"{annotations} needs lines of 'picture class-index' ({error})."
+        ) from error
+    unknown = [name for name in names if Path(name).name not in known]
+    if unknown:
+        raise EdgekitError(
+            "EK408",
+            f"{annotations} has no label for {len(unknown)} of the pictures: {', '.join(unknown[:5])}.",
+        )
+    labels = np.asarray([known[Path(name).name] for name in names], np.int64)
+    rows = _probabilities(got, info)
+    return {f"top{k}": classification.topk_accuracy(rows, labels, k) for k in (1, 5)}
+
+
+def _class_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
+    assert isinstance(info.postprocess, ClassificationPost) and isinstance(answer, np.ndarray)
+    classes, values = classification.topk(answer[None], info.postprocess.top_k)
+    return {
+        "top": [
+            {"class": int(index), "label": _label(info, int(index)), "probability": float(value)}
+            for index, value in zip(classes[0], values[0], strict=True)
+        ]
+    }
+
+
+def _detections(item: Answer) -> Detections:
+    assert isinstance(item, Detections)
+    return item
+
+
+def _boxes(items: Sequence[Answer]) -> list[Detections]:
+    return [_detections(item) for item in items]
+
+
+def _box_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
+    post, resize = info.postprocess, info.preprocess.resize
+    assert isinstance(post, DetectionPost)
+    if resize.kind != "exact" or info.preprocess.crop is not None:
+        raise EdgekitError(
+            "EK409", "A detector's preprocess must stretch the whole picture (resize.kind exact, no crop)."
+        )
+    boxes = _output(outputs, post.boxes, (1, None, 4))
+    scores = _output(outputs, post.scores, (1, None, len(boxes)))
+    return detection.postprocess(boxes, scores, post, (resize.height, resize.width), image_size)
+
+
+def _box_compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> Metrics:
+    return detection.agreement_ap(_boxes(reference), _boxes(got))
+
+
+def _box_truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
+    return detection.ap_on_coco(annotations, names, info.labels, _boxes(got))
+
+
+def _box_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
+    assert isinstance(answer, Detections)
+    return {
+        "detections": [
+            {
+                "class": int(index),
+                "label": _label(info, int(index)),
+                "score": float(score),
+                "box": [float(value) for value in box],
+            }
+            for box, score, index in zip(answer.boxes, answer.scores, answer.classes, strict=True)
+        ]
+    }
+
+
+@dataclass(frozen=True)
+class Task:
+    """The four functions that a task consists of."""
+
+    answers: Callable[[ModelInfo, Outputs, tuple[int, int]], Answer]
+    compare: Callable[[ModelInfo, Sequence[Answer], Sequence[Answer]], Metrics]
+    truth: Callable[[ModelInfo, Path, Sequence[str], Sequence[Answer]], Metrics]
+    answer_json: Callable[[ModelInfo, Answer], dict[str, Any]]
+
+
+TASKS: dict[str, Task] = {
+    "classification": Task(_class_answers, _class_compare, _class_truth, _class_json),
+    "detection": Task(_box_answers, _box_compare, _box_truth, _box_json),
+}

@@ -1,0 +1,98 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.errors import EdgekitError
+from edgekit.folder import Preprocess, Resize
+from edgekit.tasks.preprocessing import centre_crop, preprocess, resized_size
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def spec(**changes):
+    resize = changes.pop("resize", {"kind": "exact", "height": 5, "width": 7, "interpolation": "linear"})
+    return Preprocess(**{"resize": Resize(**resize), "mean": MEAN, "std": STD, **changes})
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_each_pixel_is_scaled_shifted_and_divided(channels):
+    image = picture(5, 7)
+    got = preprocess(image, spec(channels=channels))
+    assert got.shape == (3, 5, 7) and got.dtype == np.float32 and got.flags.c_contiguous
+    for c in range(3):
+        for y in range(5):
+            for x in range(7):
+                value = float(image[y, x, 2 - c if channels == "rgb" else c])
+                assert got[c, y, x] == pytest.approx((value / 255 - MEAN[c]) / STD[c], abs=2e-6)
+
+
+def test_short_resize_then_crop_is_what_a_pixel_loop_takes():
+    image = picture(41, 77)
+    resize = {"kind": "short", "height": 32, "width": 32, "interpolation": "cubic"}
+    got = preprocess(
+        image, spec(resize=resize, crop=(24, 25), channels="bgr", scale=1.0, mean=(0, 0, 0), std=(1, 1, 1))
+    )
+    assert round(77 * 32 / 41) == 60
+    resized = cv2.resize(image, (60, 32), interpolation=cv2.INTER_CUBIC)
+    for y in range(24):
+        for x in range(25):
+            assert got[:, y, x].tolist() == resized[(32 - 24) // 2 + y, (60 - 25) // 2 + x].tolist()
+
+
+@pytest.mark.parametrize("name", ["nearest", "linear", "cubic", "area"])
+def test_interpolation_is_the_one_asked_for(name):
+    image = picture(20, 30)
+    resize = {"kind": "exact", "height": 9, "width": 11, "interpolation": name}
+    got = preprocess(image, spec(resize=resize, channels="bgr", scale=1.0, mean=(0, 0, 0), std=(1, 1, 1)))
+    method = getattr(cv2, f"INTER_{name.upper()}")
+    assert np.array_equal(got.transpose(1, 2, 0), cv2.resize(image, (11, 9), interpolation=method))
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 600))
+def test_short_sets_the_shorter_side_and_keeps_the_aspect(height, width, short):
+    resize = Resize(kind="short", height=short, width=short, interpolation="linear")
+    got = resized_size(height, width, resize)
+    assert min(got) == short
+    assert abs(got[0] * width - got[1] * height) <= max(height, width)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 5), st.integers(0, 5))
+def test_a_crop_lies_in_the_middle(height, width, more_height, more_width):
+    rows = np.arange(height + more_height)[:, None] + np.zeros(width + more_width, dtype=int)
+    crop = centre_crop(rows, height, width)
+    assert crop.shape == (height, width)
+    assert crop[0, 0] == more_height // 2
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        picture(4, 4)[:, :, 0],
+        picture(4, 4).astype(np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(image):
+    with pytest.raises(EdgekitError) as caught:
+        preprocess(image, spec())
+    assert caught.value.code == "EK406"
+
+
+def test_a_hair_thin_picture_is_refused_before_memory_runs_out():
+    resize = {"kind": "short", "height": 256, "width": 256, "interpolation": "linear"}
+    with pytest.raises(EdgekitError) as caught:
+        preprocess(np.zeros((1, 5000, 3), np.uint8), spec(resize=resize))
+    assert caught.value.code == "EK406"
+
+
+def test_a_crop_larger_than_the_picture_names_both_sizes():
+    with pytest.raises(EdgekitError, match="crops 6x6 from a picture of 5x7") as caught:
+        preprocess(picture(5, 7), spec(crop=(6, 6)))
+    assert caught.value.code == "EK409"
