@@ -23,7 +23,9 @@ def run(module: str, arguments: list[str], what: str, timeout: float = 600) -> s
         return done.stdout
     words = last_words(done.stderr) or last_words(done.stdout) or "it said nothing"
     if "No space left on device" in done.stderr:
-        raise EdgekitError("EK410", f"{what}: the disk is full. Free some space and run the same command again.")
+        raise EdgekitError(
+            "EK410", f"{what}: the disk is full. Free some space and run the same command again."
+        )
     how = f"exit {done.returncode}"
     if done.returncode < 0:
         how = f"killed by {signal.Signals(-done.returncode).name}"

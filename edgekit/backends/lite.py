@@ -46,12 +46,28 @@ def run_x86(model: Path, feeds: list[Arrays], outputs: list[str]) -> list[Arrays
         return answers
 
 
+_TARGETS = {"1": "HOST", "2": "X86", "4": "ARM"}
+_PRECISIONS = {"1": "FP32", "2": "INT8", "3": "INT32", "4": "ANY", "5": "FP16", "7": "INT64"}
+_LAYOUTS = {"1": "NCHW", "2": "ANY", "3": "NHWC"}
+
+
 def kernels(model: Path) -> dict[str, int]:
-    """Kernel names in a `.nb` ("conv2d/fp32_out/ARM/INT8/NCHW" ...) with how often each stands there."""
+    """Kernels in a `.nb` ("conv2d/fp32_out/ARM/INT8/NCHW") and how often each is used.
+
+    A `.nb` names a kernel as op/alias/target/precision/layout, the last three as numbers of Lite's enums.
+    """
     found: dict[str, int] = {}
-    for raw in re.findall(rb"[a-z0-9_]+/[a-zA-Z0-9_]+/[A-Za-z0-9]+/[A-Za-z0-9]+/[A-Za-z0-9]+", model.read_bytes()):
-        name = raw.decode()
-        found[name] = found.get(name, 0) + 1
+    for raw in re.findall(rb"([a-z0-9_]+/[a-zA-Z0-9_]+)/(\d)/(\d)/(\d)", model.read_bytes()):
+        name, target, precision, layout = (part.decode() for part in raw)
+        key = "/".join(
+            (
+                name,
+                _TARGETS.get(target, target),
+                _PRECISIONS.get(precision, precision),
+                _LAYOUTS.get(layout, layout),
+            )
+        )
+        found[key] = found.get(key, 0) + 1
     return dict(sorted(found.items()))
 
 

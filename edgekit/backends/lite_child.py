@@ -40,4 +40,8 @@ def run(model: str, folder: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    {"opt": opt, "run": run}[sys.argv[1]](*json.loads(sys.argv[2]))
+    given = json.loads(sys.argv[2])
+    if sys.argv[1] == "opt":
+        opt(*given)
+    else:
+        run(*given)

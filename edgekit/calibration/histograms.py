@@ -37,7 +37,8 @@ def count(values: npt.NDArray[np.float32], maximum: float) -> npt.NDArray[np.int
     found = cv2.calcHist([flat], [0], None, [BINS], [0.0, upper])
     # calcHist counts in float32, which is exact up to 2**24 elements.
     assert flat.size < 2**24
-    return np.rint(found[:, 0]).astype(np.int64)
+    counts: npt.NDArray[np.int64] = np.rint(found[:, 0]).astype(np.int64)
+    return counts
 
 
 def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -> dict[str, Histogram]:
@@ -52,7 +53,8 @@ def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -
             top = _channel_maxima(answers[name])
             if not np.isfinite(top).all():
                 raise EdgekitError(
-                    "EK501", f"Calibration: {name} holds values that are not finite; the float model is broken."
+                    "EK501",
+                    f"Calibration: {name} holds values that are not finite; the float model is broken.",
                 )
             maxima[name] = np.maximum(maxima[name], top) if name in maxima else top
     largest = {name: float(maxima[name].max(initial=0.0)) for name in tensors}

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from edgekit import cpu
 from edgekit.cachedir import cache_dir
 from edgekit.cli import options
 from edgekit.errors import EdgekitError
@@ -97,15 +98,7 @@ def _lite() -> dict[str, Any]:
 
 
 def _cpu() -> dict[str, Any]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        text = ""
-    flags: set[str] = set()
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            flags.update(value.split())
+    flags = cpu.flags()
     machine = platform.machine()
     features = {name: name in flags for name in ("avx2", "avx512_vnni", "avx_vnni", "asimddp")}
     return {

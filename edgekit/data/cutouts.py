@@ -165,8 +165,8 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
         for name in _words(
             "abstract/Silk.png desktop/Stripes.png desktop/Ubuntu-Mate-Cold-no-logo.png "
             "nature/Aqua.jpg nature/Blinds.jpg nature/Dune.jpg nature/FreshFlower.jpg nature/Garden.jpg "
-            "nature/GreenMeadow.jpg nature/LadyBird.jpg nature/RainDrops.jpg nature/Storm.jpg nature/TwoWings.jpg nature/Wood.jpg "
-            "nature/YellowFlower.jpg"
+            "nature/GreenMeadow.jpg nature/LadyBird.jpg nature/RainDrops.jpg nature/Storm.jpg "
+            "nature/TwoWings.jpg nature/Wood.jpg nature/YellowFlower.jpg"
         )
     ),
     "plasma-workspace-wallpapers": tuple(

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from edgekit.data.cutouts import CUTOUT_PACKAGE, RULE, Split
-from edgekit.data.files import FINISHED, build_once
+from edgekit.data.files import FINISHED, build_once, is_intact
 from edgekit.data.images import ImageSet, folder_set, image_set
 from edgekit.data.photographs import WHEEL, crop_photographs
 from edgekit.data.scenes import (
@@ -77,6 +77,15 @@ def prepare(
             ) from second
 
 
+def is_ready(spec: DataSpec, split: Split, count: int, seed: int, cache: Path) -> bool:
+    """Whether `prepare` would find the pictures without making or fetching anything."""
+    return spec.path is not None or is_intact(_home(spec.kind, split, count, seed, cache))
+
+
+def _home(kind: str, split: Split, count: int, seed: int, cache: Path) -> Path:
+    return cache / "data" / f"{kind}-{split}-{count}-{seed}-{RULE}"
+
+
 def _composed(
     kind: str,
     split: Split,
@@ -92,7 +101,7 @@ def _composed(
     def make(folder: Path) -> None:
         compose(open_stock(cache, offline, log), split, count, seed, folder, progress)
 
-    root = build_once(cache / "data" / f"{kind}-{split}-{count}-{seed}-{RULE}", make, log)
+    root = build_once(_home(kind, split, count, seed, cache), make, log)
     packages: dict[str, str] = json.loads((root / "origin.json").read_text())["packages"]
     what = "scenes" if kind == "composed_detection" else "pictures"
     backgrounds = ", ".join(

@@ -7,7 +7,9 @@ import math
 from edgekit.program.graph import Program, attr, inputs, outputs
 
 
-def shapes(program: Program, batch: int = 1, inputs_at: dict[str, list[int]] | None = None) -> dict[str, list[int]]:
+def shapes(
+    program: Program, batch: int = 1, inputs_at: dict[str, list[int]] | None = None
+) -> dict[str, list[int]]:
     """Shape of every tensor, inferred by Paddle itself for the given batch size and input shapes.
 
     Free input dimensions other than the batch must be given in `inputs_at`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class Program:
 
     def set_param(self, name: str, value: Array) -> None:
         """Add a parameter, or replace one (shape and dtype may change)."""
-        if name not in self.params:
+        if not any(v.name == name for v in self.block.vars):
             self.add_var(name, value.shape, value.dtype)
         v = self.var(name)
         v.persistable = True
@@ -178,7 +178,10 @@ class Program:
 
 
 def make_op(
-    kind: str, ins: dict[str, list[str]], outs: dict[str, list[str]], attrs: dict[str, AttrValue] | None = None
+    kind: str,
+    ins: dict[str, list[str]],
+    outs: dict[str, list[str]],
+    attrs: Mapping[str, AttrValue] | None = None,
 ) -> Op:
     op = pb.OpDesc()
     op.type = kind
@@ -285,23 +288,6 @@ def load(model: Path) -> Program:
 
 
 def write(program: Program, folder: Path, stem: str = "inference") -> None:
-    """Write `stem.pdmodel` and `stem.pdiparams`; Python call stacks of the exporting machine are left out."""
-    desc = pb.ProgramDesc()
-    desc.CopyFrom(program.desc)
-    for op in desc.blocks[0].ops:
-        kept = [a for a in op.attrs if a.name not in ("op_callstack", "op_namescope")]
-        if len(kept) != len(op.attrs):
-            copies = [type(a).FromString(a.SerializeToString()) for a in kept]
-            del op.attrs[:]
-            op.attrs.extend(copies)
-    (folder / f"{stem}.pdmodel").write_bytes(desc.SerializeToString(deterministic=True))
+    """Write `stem.pdmodel` and `stem.pdiparams` into an existing folder."""
+    (folder / f"{stem}.pdmodel").write_bytes(program.desc.SerializeToString(deterministic=True))
     parameters.write(folder / f"{stem}.pdiparams", program.params)
-
-
-def walk_forward(program: Program, start: Iterable[str]) -> Iterator[Op]:
-    """Ops that depend on any tensor of `start`, in program order."""
-    reached = set(start)
-    for op in program.block.ops:
-        if any(name in reached for name in inputs(op)):
-            reached.update(outputs(op))
-            yield op

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
 from edgekit.errors import EdgekitError
 from edgekit.program.proto import pb
@@ -73,7 +74,7 @@ def read(path: Path, names: list[str]) -> dict[str, Array]:
         try:
             desc.ParseFromString(bytes(take(length, "the description")))
             dtype = numpy_dtype(desc.data_type)
-        except (KeyError, ValueError, *_decode_errors()) as error:
+        except (KeyError, ValueError, DecodeError) as error:
             raise EdgekitError("EK404", f"{path}: the description of {name} is damaged ({error}).") from error
         dims = list(desc.dims)
         if any(d < 0 for d in dims):
@@ -102,9 +103,3 @@ def write(path: Path, tensors: dict[str, Array]) -> None:
             file.write(struct.pack("<IQIi", 0, 0, 0, len(encoded)))
             file.write(encoded)
             file.write(value.tobytes())
-
-
-def _decode_errors() -> tuple[type[Exception], ...]:
-    from google.protobuf.message import DecodeError
-
-    return (DecodeError,)

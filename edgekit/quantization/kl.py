@@ -16,7 +16,7 @@ import numpy.typing as npt
 LEVELS = 127
 
 
-def threshold(histogram: npt.NDArray[np.integer], bin_width: float) -> float:
+def threshold(histogram: npt.NDArray[np.int64], bin_width: float) -> float:
     """The threshold, in the unit of `bin_width`, for a histogram of |x| that starts at 0.
 
     `histogram`: int [bins]. Raises ValueError when it is empty or has fewer than 2 * 127 bins.

@@ -124,7 +124,8 @@ class _Writer:
         if layer.output not in self.table.outputs:
             return None
         thresholds = np.array(self.table.outputs[layer.output], np.float32)
-        return thresholds / thresholds.max()
+        spread: FloatArray = thresholds / thresholds.max()
+        return spread
 
     def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray) -> list[Any]:
         """QuantizeLinear with one scale (of y / r) + DequantizeLinear with one per channel."""

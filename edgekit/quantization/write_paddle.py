@@ -7,10 +7,13 @@ outputs stay as they are: writing them as int8 too would only add conversions.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from edgekit.program import graph
 from edgekit.program.edit import drop_unused
-from edgekit.program.graph import Op, Program, attr, inputs, make_op, set_attr, set_slot
+from edgekit.program.graph import Op, Program, attr, inputs, make_op, outputs, set_attr, set_slot
 from edgekit.quantization.table import LEVELS, Table, quantize_weight
 
 
@@ -38,10 +41,15 @@ def write(program: Program, table: Table) -> Program:
             made.set_param(f"{source}@zero_point", np.zeros(1, np.int32))
             scale = {"Scale": [f"{source}@scale"], "ZeroPoint": [f"{source}@zero_point"]}
             axis = {"quant_axis": -1, "bit_length": 8}
-            result.append(make_op("quantize_linear", {"X": [source], **scale}, {"Y": [f"{source}.int8"]}, axis))
+            result.append(
+                make_op("quantize_linear", {"X": [source], **scale}, {"Y": [f"{source}.int8"]}, axis)
+            )
             result.append(
                 make_op(
-                    "dequantize_linear", {"X": [f"{source}.int8"], **scale}, {"Y": [f"{source}.dequantized"]}, axis
+                    "dequantize_linear",
+                    {"X": [f"{source}.int8"], **scale},
+                    {"Y": [f"{source}.dequantized"]},
+                    axis,
                 )
             )
         scales = table.weights[layer.weight]
@@ -78,3 +86,24 @@ def int8_weights(program: Program) -> set[str]:
         for op in program.block.ops
         if op.type == "dequantize_linear" and attr(op, "quant_axis", -1) >= 0
     }
+
+
+def write_simulation(program: Path, parameters: Path, folder: Path) -> None:
+    """The same program with its constant weights dequantized once, for running: the numbers are the same
+    and Paddle does not multiply them out anew for every picture."""
+    made = graph.read(program, parameters)
+    result = []
+    for op in made.ops:
+        if op.type == "dequantize_linear" and inputs(op, "X")[0] in made.params:
+            weight, axis = made.params[inputs(op, "X")[0]], attr(op, "quant_axis")
+            shape = [1] * weight.ndim
+            shape[axis] = -1
+            peak = made.params[inputs(op, "Scale")[0]].astype(np.float32).reshape(shape)
+            # The order of Paddle's kernel: integer * (127 * scale), then / 127.
+            value = weight.astype(np.float32) * peak / np.float32(LEVELS)
+            made.set_param(outputs(op, "Y")[0], value)
+        else:
+            result.append(op)
+    made.replace_ops(result)
+    drop_unused(made)
+    graph.write(made, folder)

@@ -124,6 +124,13 @@ def test_a_flip_mirrors_and_hidden_colours_do_not_bleed() -> None:
     assert edge.any() and sprite.color[edge].max() < 3, "the black part has no white rim"
 
 
+def test_half_transparent_pixels_keep_their_colour() -> None:
+    image = block()
+    image[..., 3] = 150
+    sprite = scenes.make_sprite(image, 90, flip=False, gain=1, bias=0)
+    assert np.abs(sprite.color[10:50, 10:80] - np.array([10, 100, 200])).max() < 1
+
+
 def test_overlap_is_a_share_of_the_smaller_box() -> None:
     assert scenes.overlap((0, 0, 10, 10), (5, 0, 100, 10)) == 0.5
     assert scenes.overlap((0, 0, 10, 10), (10, 0, 5, 5)) == 0
@@ -190,6 +197,24 @@ def test_an_occluded_thing_has_the_box_of_what_is_seen(fake_stock: stock.Stock, 
         assert [box for _, box in found] == [box for box in expected if box]
         hidden += [scenes.extent(mask) for mask in pasted] != expected
     assert hidden > 3, "the case did occur"
+
+
+def test_things_hardly_overlap(fake_stock: stock.Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "THINGS", (4, 4))
+    boxes: list[Any] = []
+    paste = scenes.paste
+
+    def watched(*args: Any) -> Any:
+        mask = paste(*args)
+        boxes.append(scenes.extent(mask))
+        return mask
+
+    monkeypatch.setattr(scenes, "paste", watched)
+    material = scenes._Material(fake_stock, "evaluation")
+    for index in range(20):
+        boxes.clear()
+        scenes._scene(material, scenes.generator(0, scenes.KINDS[0], "evaluation", index), False)
+        assert max(scenes.overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i]) <= 0.2
 
 
 def test_the_same_seed_gives_the_same_pixels(packages: None, tmp_path: Path) -> None:

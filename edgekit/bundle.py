@@ -1,0 +1,140 @@
+"""The bundle: what a user gets. Manifest, models, golden vectors, reports, each file with its sha256."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgekit.data.files import disk_full_guard, sha256_of
+from edgekit.errors import EdgekitError
+from edgekit.folder import ModelFolder
+from edgekit.report import schema, write
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+# What tells a folder of ours from one that the user would miss.
+_OURS = (MANIFEST, "model.json", "stage.json")
+
+
+@contextmanager
+def replace_folder(out: Path) -> Iterator[Path]:
+    """A fresh folder that becomes `out` only when the block ends well.
+
+    An `out` that is there is replaced when it is empty or edgekit wrote it; otherwise EK106.
+    """
+    if out.exists():
+        if not out.is_dir():
+            raise EdgekitError("EK106", f"{out} is a file. Give another folder with --out.")
+        if any(out.iterdir()) and not any((out / name).is_file() for name in _OURS):
+            raise EdgekitError(
+                "EK106",
+                f"{out} holds files that edgekit did not write, so it is left alone. Give another --out.",
+            )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        with disk_full_guard(out):
+            if error.errno:
+                raise EdgekitError("EK106", f"{out} cannot be written: {error.strerror}.") from error
+            raise
+    try:
+        fresh = scratch / "new"
+        fresh.mkdir()
+        yield fresh
+        if out.exists():
+            os.rename(out, scratch / "old")
+        os.rename(fresh, out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_bundle(
+    out: Path,
+    exported: ModelFolder,
+    converted: Path,
+    validated: Path,
+    report: dict[str, Any],
+    key: str,
+) -> schema.Report:
+    """Write everything; returns the report with the bundle's files in it. Raises EK106, EK410."""
+    info = exported.info
+    with disk_full_guard(out), replace_folder(out) as fresh:
+        roles: dict[str, str] = {}
+        for path in sorted(converted.glob(f"{info.name}.*")):
+            # The x86 .nb only served the comparison with Paddle.
+            if path.name.endswith(".x86.nb"):
+                continue
+            shutil.copyfile(path, fresh / path.name)
+            roles[path.name] = path.name.removeprefix(f"{info.name}.")
+        (fresh / "labels.txt").write_text("\n".join(info.labels) + "\n", encoding="utf-8")
+        roles["labels.txt"] = "labels"
+        for source, name, role in (
+            (exported.path, "paddle", "paddle"),
+            (validated / "golden", "golden", "golden"),
+        ):
+            for path in sorted(source.rglob("*")):
+                if path.is_file() and path.name not in ("stage.json", "digest.json"):
+                    relative = Path(name) / path.relative_to(source)
+                    (fresh / relative).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, fresh / relative)
+                    roles[relative.as_posix()] = role
+        files = [
+            {
+                "name": name,
+                "role": role,
+                "bytes": (fresh / name).stat().st_size,
+                "sha256": sha256_of(fresh / name),
+            }
+            for name, role in sorted(roles.items())
+        ]
+        complete = schema.parse({**report, "files": files})
+        write.write_json(complete, fresh / "report.json")
+        write.write_html(complete, fresh / "report.html")
+        write.write_junit(complete, fresh / "junit.xml")
+        reports = [
+            {
+                "name": name,
+                "role": "report",
+                "bytes": (fresh / name).stat().st_size,
+                "sha256": sha256_of(fresh / name),
+            }
+            for name in ("junit.xml", "report.html", "report.json")
+        ]
+        dumped = complete.model_dump()
+        manifest = {
+            "schema_version": SCHEMA,
+            "key": key,
+            **info.model_dump(mode="json", exclude={"schema_version"}),
+            **{
+                name: dumped[name]
+                for name in (
+                    "recipe", "preset", "edgekit_version", "created", "verdict", "gates", "metrics", "stages",
+                    "data", "versions", "seed", "not_executed",
+                )
+            },
+            "files": files + reports,
+        }  # fmt: skip
+        (fresh / MANIFEST).write_text(
+            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    return complete
+
+
+def read_report(out: Path, key: str) -> schema.Report | None:
+    """The report of an intact bundle in `out` that was made from `key`; None when there is none."""
+    try:
+        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["key"] != key:
+            return None
+        if any(sha256_of(out / file["name"]) != file["sha256"] for file in manifest["files"]):
+            return None
+        return schema.parse(json.loads((out / "report.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

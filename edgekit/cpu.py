@@ -1,0 +1,32 @@
+"""What the processor is, as far as int8 cares."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+
+def flags() -> set[str]:
+    """The feature flags of the first processor; empty where /proc/cpuinfo does not tell."""
+    return set(_field("flags", "Features").split())
+
+
+def model() -> str:
+    return _field("model name", "Model") or platform.processor() or platform.machine()
+
+
+def has_vnni() -> bool:
+    """Whether x86 multiplies uint8 by int8 without saturating at 16 bits (AVX512-VNNI or AVX-VNNI)."""
+    return bool(flags() & {"avx512_vnni", "avx_vnni"})
+
+
+def _field(*names: str) -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in names:
+            return value.strip()
+    return ""

@@ -1,0 +1,157 @@
+"""From what the stages measured to the report's data, and to the lines that a command prints."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import edgekit
+from edgekit.stage_cache import ENGINES, Done
+
+if TYPE_CHECKING:
+    from edgekit.data.images import ImageSet
+    from edgekit.recipe import Recipe
+    from edgekit.report.schema import Report
+
+_SHOWN = (
+    "agreement_ap", "same_class", "top1_agreement", "top1_agreement_sure", "kl_divergence", "ap", "ap_drop",
+    "cosine", "sqnr_db", "max_abs_diff", "identical_answers", "size_ratio", "n",
+)  # fmt: skip
+
+
+def metric_lines(metrics: dict[str, dict[str, Any]]) -> list[str]:
+    """One line per target: the metrics by the names that gates use."""
+    width = max(len(name) for name in metrics)
+    return [
+        f"{name:{width}}  "
+        + "  ".join(f"{key}={_number(found[key])}" for key in _SHOWN if found.get(key) is not None)
+        for name, found in metrics.items()
+    ]
+
+
+def gate_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """One line per gate: held or failed, measured and asked for."""
+    return [
+        f"gate {'held  ' if row['passed'] else 'FAILED'} {row['target']} {row['metric']} {row['bound']}: "
+        + (_number(row["measured"]) if row["measured"] is not None else row["note"])
+        for row in rows
+    ]
+
+
+def closing(report: Report, out: Path) -> list[str]:
+    lines = []
+    sizes = {file.role: file.bytes for file in report.files}
+    for kind in ("onnx", "nb"):
+        before, after = sizes.get(f"fp32.{kind}"), sizes.get(f"int8.{kind}")
+        if before and after:
+            lines.append(
+                f".{kind}: {before / 1e6:.2f} MB -> {after / 1e6:.2f} MB int8 ({after / before:.2f} x)"
+            )
+    if report.latency is not None:
+        timing = report.latency
+        lines.append(
+            f"{timing.engine}, one thread, in turns: {timing.float_ms:.1f} ms -> {timing.int8_ms:.1f} ms "
+            f"int8 ({timing.speedup:.2f} x as fast) on {timing.cpu}"
+        )
+    return [*lines, f"{report.verdict}: {out} (open {out / 'report.html'})"]
+
+
+def collect(
+    recipe: Recipe,
+    exported: Path,
+    converted: Path,
+    measured: dict[str, Any],
+    gates: list[dict[str, Any]],
+    done: list[Done],
+    calibration: ImageSet | None,
+    evaluation: ImageSet,
+) -> dict[str, Any]:
+    """The report as `edgekit.report.schema.Report` wants it, without the bundle's files."""
+    from edgekit import cpu
+    from edgekit.program import cost, graph
+    from edgekit.quantization import rule, table
+
+    quantized = (exported / table.FILE).is_file()
+    program = graph.load(exported)
+    layers = table.load(exported).layers if quantized else rule.layers(program, ["*"])
+    macs = sum(layer.macs for layer in layers)
+    kernels = json.loads((converted / "convert.json").read_text())["kernels"]
+    int8_nb = f"{recipe.name}.int8.nb"
+    not_executed = []
+    notes = []
+    if int8_nb in kernels:
+        convolutions = [k for k in kernels[int8_nb] if k.startswith(("conv2d/", "depthwise_conv2d/", "fc/"))]
+        told = ", ".join(f"{kernels[int8_nb][k]} x {k}" for k in convolutions)
+        not_executed.append(
+            f"{int8_nb}: converted; kernels {told}; not executed here (Paddle Lite's int8 kernels are for "
+            "ARM, and no ARM library was given). int8.paddle is Paddle's simulation of the same program."
+        )
+        notes.append(
+            "int8.nb quantizes the inputs and weights of its int8 layers; int8.onnx quantizes the outputs "
+            "of its int8 convolutions too, because ONNX Runtime has no integer convolution with a float output."
+        )
+    if f"{recipe.name}.fp32.nb" in kernels:
+        not_executed.append(
+            f"{recipe.name}.fp32.nb: its x86 twin was executed here instead; ARM code was not."
+        )
+    if not cpu.has_vnni():
+        notes.append(
+            "This processor has no VNNI: uint8 x int8 sums saturate here, so int8 accuracy "
+            "looks worse than on ARM."
+        )
+    only = {}
+    if quantized:
+        scales = table.load(exported)
+        inputs = {layer.input for layer in scales.quantized}
+        outputs = {layer.relu or layer.output for layer in scales.quantized if layer.type != "matmul"}
+        only = {"int8.onnx": sorted(outputs - inputs), "int8.nb": []}
+    return {
+        "name": recipe.name,
+        "recipe": recipe.name,
+        "preset": None,
+        "edgekit_version": edgekit.__version__,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "task": recipe.task,
+        "verdict": "passed" if all(row["passed"] for row in gates) else "failed",
+        "gates": gates,
+        "metrics": measured["metrics"],
+        "outputs": measured["outputs"],
+        "latency": measured["latency"],
+        "model": {
+            "params": cost.parameter_count(program),
+            "macs": macs,
+            "int8_macs_share": sum(layer.macs for layer in layers if layer.int8) / max(1, macs)
+            if quantized
+            else 0,
+            "layers_total": len(layers),
+            "layers_int8": sum(layer.int8 for layer in layers) if quantized else 0,
+        },
+        "layers": [
+            layer.model_dump(include={"name", "type", "macs", "params", "int8", "reason"}) for layer in layers
+        ],
+        "tensors_only": only,
+        "stages": [
+            {"name": d.stage, "seconds": d.seconds, "cached": d.cached, "key": d.key, "summary": d.summary}
+            for d in done
+        ],
+        "data": {
+            "calibration": _pictures(calibration) if calibration is not None else None,
+            "evaluation": _pictures(evaluation),
+        },
+        "not_executed": not_executed,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ENGINES}},
+        "seed": recipe.data.seed,
+        "notes": notes,
+    }
+
+
+def _pictures(images: ImageSet) -> dict[str, Any]:
+    return {"name": images.name, "n": len(images.paths), "digest": images.digest, "origin": images.origin}
+
+
+def _number(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,87 @@
+"""convert: exported folder -> files that devices load: `.onnx` and `.nb`, float and int8."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgekit.backends import child, lite
+from edgekit.console import Progress
+from edgekit.errors import EdgekitError
+from edgekit.folder import DESCRIPTION, PARAMETERS, PROGRAM, ModelFolder
+from edgekit.quantization import table, write_onnx
+from edgekit.recipe import Convert
+from edgekit.stages.export import INT8
+
+VERSION = 1
+FILE = "convert.json"
+OPSET = 13  # the least that has per-channel QuantizeLinear; paddle2onnx raises it where an op needs more
+
+
+def run(model: ModelFolder, section: Convert, out: Path, progress: Progress) -> str:
+    name = model.info.name
+    scales = table.load(model.path) if (model.path / table.FILE).is_file() else None
+    int8 = model.path / INT8
+    if scales is not None and not int8.is_dir():
+        raise EdgekitError(
+            "EK401", f"{model.path} has a table of scales but no {INT8}/ program. Run edgekit export first."
+        )
+    kernels: dict[str, dict[str, int]] = {}
+    made: list[str] = []
+    with progress.task("Converting", len(section.targets)) as advance:
+        for target in section.targets:
+            if target == "onnx":
+                made += _onnx(model, scales, out)
+            else:
+                place = target.removeprefix("lite-")
+                pairs = {"fp32": (model.program, model.parameters)}
+                # Paddle Lite's int8 kernels for x86 are broken (NaN or crash): int8 is for ARM only.
+                if scales is not None and place == "arm":
+                    pairs["int8"] = (int8 / PROGRAM, int8 / PARAMETERS)
+                for kind, (program, parameters) in pairs.items():
+                    file = f"{name}.{kind}.nb" if place == "arm" else f"{name}.{kind}.x86.nb"
+                    lite.optimise(program, parameters, place, out / file)
+                    kernels[file] = lite.kernels(out / file)
+                    made.append(file)
+            advance()
+    if scales is not None and f"{name}.int8.nb" in kernels:
+        _check_kernels(kernels[f"{name}.int8.nb"], scales)
+    (out / DESCRIPTION).write_text((model.path / DESCRIPTION).read_text())
+    (out / FILE).write_text(json.dumps({"kernels": kernels, "lite": lite.version()}, indent=1) + "\n")
+    sizes = ", ".join(f"{file} {(out / file).stat().st_size / 1e6:.2f} MB" for file in made)
+    return sizes
+
+
+def _onnx(model: ModelFolder, scales: table.Table | None, out: Path) -> list[str]:
+    import onnx
+
+    name = model.info.name
+    target = out / f"{name}.fp32.onnx"
+    arguments = json.dumps([str(model.program), str(model.parameters), str(target), OPSET])
+    child.run("edgekit.backends.paddle2onnx_child", [arguments], "paddle2onnx")
+    if not target.is_file():
+        raise EdgekitError("EK501", "paddle2onnx ended without an error but wrote no file.")
+    if scales is None:
+        return [target.name]
+    try:
+        quantized = write_onnx.write(onnx.load(target), scales)
+    except (KeyError, onnx.checker.ValidationError) as error:
+        raise EdgekitError("EK501", f"The int8 ONNX cannot be written: {error}") from error
+    onnx.save(quantized, out / f"{name}.int8.onnx")
+    return [target.name, f"{name}.int8.onnx"]
+
+
+def _check_kernels(kernels: dict[str, int], scales: table.Table) -> None:
+    """Every layer that the table says is int8 must have become an int8 kernel, none silently float."""
+    convolutions = sum(layer.type != "matmul" for layer in scales.quantized)
+    found = sum(
+        count
+        for kernel, count in kernels.items()
+        if kernel.startswith(("conv2d/", "depthwise_conv2d/")) and "/INT8/" in kernel
+    )
+    if found != convolutions:
+        raise EdgekitError(
+            "EK501",
+            f"Paddle Lite made {found} int8 convolutions of the {convolutions} that the table asks for: "
+            f"{kernels}. Leave the layers that it refuses in float (quantize.float).",
+        )

