@@ -60,10 +60,16 @@ class ClassificationPost(Strict):
 
 
 class DetectionPost(Strict):
-    """Class-wise NMS outside the model. Boxes are x1 y1 x2 y2 in pixels of the network's input."""
+    """Class-wise NMS outside the model.
+
+    Boxes are x1 y1 x2 y2 in units of their level's stride: the anchors of level k, ceil(height / stride) *
+    ceil(width / stride) of them, come before those of level k + 1. Empty `strides`: boxes are in pixels of
+    the network's input.
+    """
 
     kind: Literal["detection"] = "detection"
     boxes: str  # float32 [N, anchors, 4]
+    strides: list[int] = []
     scores: str  # float32 [N, classes, anchors], already probabilities
     score_threshold: float = 0.025
     nms_threshold: float = 0.6

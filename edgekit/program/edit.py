@@ -147,7 +147,8 @@ _HINTS = {
     "mkldnn_data_type", "use_cudnn", "use_quantizer", "use_addto", "exhaustive_search", "workspace_size_MB",
     "force_fp32_output", "fuse_activation", "fuse_alpha", "fuse_beta", "fuse_brelu", "fuse_brelu_threshold",
     "fuse_relu", "fuse_relu_before_depthwise_conv", "fuse_residual_connection", "Scale_in", "Scale_out",
-    "Scale_in_eltwise", "Scale_weights", "Scale_x", "Scale_y", "x_data_format", "y_data_format",
+    "Scale_in_eltwise", "Scale_weights", "Scale_x", "Scale_y", "x_data_format", "y_data_format", "is_test",
+    "op_role",
 }  # fmt: skip
 
 
@@ -168,6 +169,37 @@ def lite_ready(program: Program) -> Program:
             set_slot(op.outputs, "XShape", [name])
         if op.type == "relu6" and attr(op, "threshold") is None:
             set_attr(op, "threshold", 6.0)
+    return made
+
+
+# Defaults in Paddle Lite; paddle2onnx insists on them.
+_DEFAULTS = {("padding_algorithm", "EXPLICIT"), ("data_format", "NCHW"), ("data_format", "AnyLayout")}
+
+
+def compact(program: Program) -> Program:
+    """For Paddle Lite: default attributes left out, inner tensors and parameters renamed to a few letters.
+
+    Lite writes attributes and names wherever an op has them: 50 kB of PicoDet-S's int8 `.nb`. Inputs and
+    outputs keep their names.
+    """
+    made = program.copy()
+    for op in made.block.ops:
+        _keep(op.attrs, lambda a: (a.name, a.s) not in _DEFAULTS)
+    keep = {*made.feeds, *made.fetches, "feed", "fetch"}
+    taken = set(keep)
+    short: dict[str, str] = {}
+    for op in made.block.ops:
+        for name in (*inputs(op), *outputs(op)):
+            if name not in keep and name not in short:
+                new = f"t{len(short)}"
+                short[name] = new if new not in taken else f"t{len(short)}_"
+    for v in made.block.vars:
+        v.name = short.get(v.name, v.name)
+    for op in made.block.ops:
+        for slot in (*op.inputs, *op.outputs):
+            for k, name in enumerate(slot.arguments):
+                slot.arguments[k] = short.get(name, name)
+    made.params = {short.get(name, name): value for name, value in made.params.items()}
     return made
 
 

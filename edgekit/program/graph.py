@@ -191,8 +191,6 @@ def make_op(
         set_slot(op.outputs, slot, names)
     for name, value in (attrs or {}).items():
         set_attr(op, name, value)
-    # Paddle marks every op with its role (0: forward); passes of Paddle Lite read it.
-    set_attr(op, "op_role", 0)
     return op
 
 

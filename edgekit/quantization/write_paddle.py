@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.program import graph
 from edgekit.program.edit import drop_unused
-from edgekit.program.graph import Op, Program, attr, inputs, make_op, outputs, set_attr, set_slot
+from edgekit.program.graph import Op, Program, attr, inputs, make_op, outputs, set_slot
 from edgekit.quantization.table import LEVELS, Table, quantize_weight
 
 
@@ -72,7 +72,6 @@ def write(program: Program, table: Table) -> Program:
         )
         set_slot(op.inputs, slot, [f"{layer.weight}.dequantized"])
         set_slot(op.inputs, "Input" if slot == "Filter" else "X", [f"{source}.dequantized"])
-        set_attr(op, "quantization_type", "qat_with_weight")
         result.append(op)
     made.replace_ops(result)
     drop_unused(made)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from edgekit.backends import child, lite
 from edgekit.console import Progress
 from edgekit.errors import EdgekitError
 from edgekit.folder import DESCRIPTION, PARAMETERS, PROGRAM, ModelFolder
+from edgekit.program import edit, graph
 from edgekit.quantization import table, write_onnx
 from edgekit.recipe import Convert
 from edgekit.stages.export import INT8
@@ -38,9 +40,9 @@ def run(model: ModelFolder, section: Convert, out: Path, progress: Progress) -> 
                 # Paddle Lite's int8 kernels for x86 are broken (NaN or crash): int8 is for ARM only.
                 if scales is not None and place == "arm":
                     pairs["int8"] = (int8 / PROGRAM, int8 / PARAMETERS)
-                for kind, (program, parameters) in pairs.items():
+                for kind, pair in pairs.items():
                     file = f"{name}.{kind}.nb" if place == "arm" else f"{name}.{kind}.x86.nb"
-                    lite.optimise(program, parameters, place, out / file)
+                    _lite(*pair, place, out / file)
                     kernels[file] = lite.kernels(out / file)
                     made.append(file)
             advance()
@@ -50,6 +52,12 @@ def run(model: ModelFolder, section: Convert, out: Path, progress: Progress) -> 
     (out / FILE).write_text(json.dumps({"kernels": kernels, "lite": lite.version()}, indent=1) + "\n")
     sizes = ", ".join(f"{file} {(out / file).stat().st_size / 1e6:.2f} MB" for file in made)
     return sizes
+
+
+def _lite(program: Path, parameters: Path, place: str, out: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        graph.write(edit.compact(graph.read(program, parameters)), Path(scratch))
+        lite.optimise(Path(scratch) / PROGRAM, Path(scratch) / PARAMETERS, place, out)
 
 
 def _onnx(model: ModelFolder, scales: table.Table | None, out: Path) -> list[str]:

@@ -29,6 +29,8 @@ VERSION = 1
 
 # A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
 _LEAST_CHANNEL = 1e-3
+# From this ratio of the largest channel to the median on, a convolution's output gets a scale per channel.
+_UNEVEN = 3.0
 
 
 def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, progress: Progress) -> str:
@@ -77,7 +79,12 @@ def calibrate(
         return histograms.collect(run_program, feeds, tensors)
 
 
-def fill(program: Program, layers: list[Layer], found: dict[str, Histogram], pictures: int) -> Table:
+def fill(
+    program: Program,
+    layers: list[Layer],
+    found: dict[str, Histogram],
+    pictures: int,
+) -> Table:
     """The table: KL thresholds of activations, abs-max scales of weights and of channels of outputs."""
     activations = {}
     for name, histogram in found.items():
@@ -91,6 +98,8 @@ def fill(program: Program, layers: list[Layer], found: dict[str, Histogram], pic
         if layer.type == "matmul" or layer.relu or layer.output in read_as_int8:
             continue
         channels = found[layer.output].channels
+        if float(channels.max()) < _UNEVEN * float(np.median(channels)):
+            continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
         outputs[layer.output] = [float(value) for value in np.maximum(channels, least)]
     return Table(

@@ -49,15 +49,29 @@ def postprocess(
 ) -> Detections:
     """Raw outputs -> final detections: NMS (see `nms.multiclass_nms`), then from input to picture pixels.
 
-    boxes [A,4] in pixels of the network's input, scores [C,A]; sizes are (height, width). The input is
-    the whole picture, stretched. As in Paddle, boxes are not clipped to the picture. NMS may go first
-    because stretching does not change an IoU.
+    boxes [A,4] as `spec` says (pixels of the network's input, or units of strides), scores [C,A]; sizes
+    are (height, width). The input is the whole picture, stretched. As in Paddle, boxes are not clipped to
+    the picture. NMS may go first because stretching does not change an IoU. Raises EK409 when the strides do not fit the anchors.
     """
+    if spec.strides:
+        boxes = boxes * _anchor_strides(spec.strides, input_size, len(boxes))
     anchors, classes = multiclass_nms(
         boxes, scores, spec.score_threshold, spec.nms_threshold, spec.nms_top_k, spec.keep_top_k
     )
     stretch = np.asarray([image_size[1] / input_size[1], image_size[0] / input_size[0]] * 2, np.float32)
     return Detections((boxes[anchors] * stretch).astype(np.float32), scores[classes, anchors], classes)
+
+
+def _anchor_strides(strides: list[int], size: tuple[int, int], anchors: int) -> NDArray[np.float32]:
+    """float32 [anchors, 1]: the stride of each anchor's level."""
+    counts = [-(-size[0] // stride) * -(-size[1] // stride) for stride in strides]
+    if sum(counts) != anchors:
+        raise EdgekitError(
+            "EK409",
+            f"postprocess.strides {strides} make {sum(counts)} anchors at {size[0]} x {size[1]}, the model "
+            f"has {anchors}.",
+        )
+    return np.repeat(np.asarray(strides, np.float32), counts)[:, None]
 
 
 def coco_ap(ground_truth: Sequence[Truth], detections: Sequence[Detections]) -> dict[str, float | None]:
