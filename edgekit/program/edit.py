@@ -147,8 +147,7 @@ _HINTS = {
     "mkldnn_data_type", "use_cudnn", "use_quantizer", "use_addto", "exhaustive_search", "workspace_size_MB",
     "force_fp32_output", "fuse_activation", "fuse_alpha", "fuse_beta", "fuse_brelu", "fuse_brelu_threshold",
     "fuse_relu", "fuse_relu_before_depthwise_conv", "fuse_residual_connection", "Scale_in", "Scale_out",
-    "Scale_in_eltwise", "Scale_weights", "Scale_x", "Scale_y", "x_data_format", "y_data_format", "is_test",
-    "op_role",
+    "Scale_in_eltwise", "Scale_weights", "Scale_x", "Scale_y", "x_data_format", "y_data_format", "op_role",
 }  # fmt: skip
 
 
@@ -172,19 +171,20 @@ def lite_ready(program: Program) -> Program:
     return made
 
 
-# Defaults in Paddle Lite; paddle2onnx insists on them.
-_DEFAULTS = {("padding_algorithm", "EXPLICIT"), ("data_format", "NCHW"), ("data_format", "AnyLayout")}
+# Defaults of convolutions in Paddle Lite; paddle2onnx insists on them.
+_DEFAULTS = {("padding_algorithm", "EXPLICIT"), ("data_format", "NCHW")}
 
 
 def compact(program: Program) -> Program:
-    """For Paddle Lite: default attributes left out, inner tensors and parameters renamed to a few letters.
+    """For Paddle Lite: defaults of convolutions left out, inner tensors and parameters given short names.
 
     Lite writes attributes and names wherever an op has them: 50 kB of PicoDet-S's int8 `.nb`. Inputs and
     outputs keep their names.
     """
     made = program.copy()
     for op in made.block.ops:
-        _keep(op.attrs, lambda a: (a.name, a.s) not in _DEFAULTS)
+        if op.type in CONVOLUTIONS:
+            _keep(op.attrs, lambda a: a.name != "is_test" and (a.name, a.s) not in _DEFAULTS)
     keep = {*made.feeds, *made.fetches, "feed", "fetch"}
     taken = set(keep)
     short: dict[str, str] = {}

@@ -51,7 +51,8 @@ def postprocess(
 
     boxes [A,4] as `spec` says (pixels of the network's input, or units of strides), scores [C,A]; sizes
     are (height, width). The input is the whole picture, stretched. As in Paddle, boxes are not clipped to
-    the picture. NMS may go first because stretching does not change an IoU. Raises EK409 when the strides do not fit the anchors.
+    the picture. NMS may go first because stretching does not change an IoU. Raises EK409 when the strides
+    do not fit the anchors.
     """
     if spec.strides:
         boxes = boxes * _anchor_strides(spec.strides, input_size, len(boxes))
