@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekit.data.files import disk_full_guard, sha256_of
+from edgekit.data.files import FULL, disk_full_guard, scratch_folder, sha256_of
 from edgekit.errors import EdgekitError
 from edgekit.folder import ModelFolder
 from edgekit.report import schema, write
@@ -31,28 +30,31 @@ def replace_folder(out: Path) -> Iterator[Path]:
     if out.exists():
         if not out.is_dir():
             raise EdgekitError("EK106", f"{out} is a file. Give another folder with --out.")
+        if out.is_mount():
+            raise EdgekitError(
+                "EK106",
+                f"{out} is a mount point, which cannot be replaced. Give a folder below it with --out.",
+            )
         if any(out.iterdir()) and not any((out / name).is_file() for name in _OURS):
             raise EdgekitError(
                 "EK106",
                 f"{out} holds files that edgekit did not write, so it is left alone. Give another --out.",
             )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        with disk_full_guard(out):
-            if error.errno:
-                raise EdgekitError("EK106", f"{out} cannot be written: {error.strerror}.") from error
-            raise
-    try:
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            scratch = stack.enter_context(scratch_folder(out.parent, f".{out.name}.edgekit-"))
+        except OSError as error:
+            with disk_full_guard(out):
+                if error.errno not in FULL:
+                    raise EdgekitError("EK106", f"{out} cannot be written: {error.strerror}.") from error
+                raise
         fresh = scratch / "new"
         fresh.mkdir()
         yield fresh
         if out.exists():
             os.rename(out, scratch / "old")
         os.rename(fresh, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_bundle(

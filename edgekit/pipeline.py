@@ -65,6 +65,7 @@ class Run:
 def compress(
     recipe: Recipe,
     *,
+    preset: str | None,
     out: Path | None,
     data: Path | None,
     force: bool,
@@ -92,7 +93,7 @@ def compress(
     evaluation = run.pictures(recipe, data, "evaluation")
     validated = _validate(run, first, exported, converted, evaluation)
     plan.remember(run.cache, recipe, run.depended)
-    return _bundle(run, recipe, out, exported, converted, validated, calibration, evaluation)
+    return _bundle(run, recipe, preset, out, exported, converted, validated, calibration, evaluation)
 
 
 def fetch(
@@ -264,6 +265,7 @@ def _validate(run: Run, first: Done, exported: Done, converted: Done, images: Im
 def _bundle(
     run: Run,
     recipe: Recipe,
+    preset: str | None,
     out: Path,
     exported: Done,
     converted: Done,
@@ -281,7 +283,7 @@ def _bundle(
     report = bundle.read_report(out, key)
     if report is None or not all(done.cached for done in run.done):
         values = reporting.collect(
-            recipe, exported.path, converted.path, measured, rows, run.done, calibration, evaluation
+            recipe, preset, exported.path, converted.path, measured, rows, run.done, calibration, evaluation
         )
         report = bundle.write_bundle(
             out, ModelFolder.open(exported.path), converted.path, validated.path, values, key

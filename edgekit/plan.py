@@ -28,7 +28,7 @@ VERSIONS = {"quantize": 1, "export": 1, "convert": 1, "validate": 1}
 def quantize_components(model: str, section: Quantize, pictures: str) -> dict[str, Any]:
     return {
         "model": model,
-        "quantize": section.model_dump(mode="json"),
+        "quantize": section.model_dump(mode="json", by_alias=True),  # --dry names the user's keys
         "pictures": pictures,
         "version": VERSIONS["quantize"],
     }

@@ -23,8 +23,8 @@ from edgekit.errors import EdgekitError
 from edgekit.folder import ClassificationPost, DetectionPost, Preprocess, Strict, TaskName
 from edgekit.recipe_errors import check_keys, fields, from_pydantic, item, join, members, nearest
 
-# The only method of this version; `pact` is a word that recipes may already hold in a preset.
-METHODS = ("kl",)
+# How thresholds are chosen; `pact` is a word that recipes may already hold in a preset.
+METHODS = ("kl", "mse")
 Target = Literal["onnx", "lite-arm", "lite-x86"]
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}

@@ -62,6 +62,7 @@ def closing(report: Report, out: Path) -> list[str]:
 
 def collect(
     recipe: Recipe,
+    preset: str | None,
     exported: Path,
     converted: Path,
     measured: dict[str, Any],
@@ -112,7 +113,7 @@ def collect(
     return {
         "name": recipe.name,
         "recipe": recipe.name,
-        "preset": None,
+        "preset": preset,
         "edgekit_version": edgekit.__version__,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "task": recipe.task,

@@ -34,7 +34,7 @@ def compress(
     from edgekit.console import Progress
 
     report = pipeline.compress(
-        wanted, out=out, data=data, force=force, dry=dry, offline=offline, progress=Progress()
+        wanted, preset=preset, out=out, data=data, force=force, dry=dry, offline=offline, progress=Progress()
     )
     options.finish(report.text(), report.as_dict(), json_file)
     report.raise_for_gates()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from edgekit.data.files import disk_full_guard
+from edgekit.data.files import disk_full_guard, scratch_folder
 from edgekit.errors import EdgekitError
 
 UPDATE_TIMEOUT, DOWNLOAD_TIMEOUT, UNPACK_TIMEOUT = 300, 1800, 300  # seconds
@@ -52,8 +52,7 @@ def unpack(
     versions: dict[str, str] = {}
     with disk_full_guard(scratch_parent):
         scratch_parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".apt-", dir=scratch_parent) as name:
-            root = Path(name).resolve()
+        with scratch_folder(scratch_parent.resolve(), ".apt-") as root:
             for folder in ("state/lists/partial", "cache/archives/partial"):
                 (root / folder).mkdir(parents=True)
             (root / "status").touch()

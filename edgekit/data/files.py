@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -75,6 +76,51 @@ def is_intact(folder: Path) -> bool:
         return False
 
 
+@contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A fresh folder in `parent`, removed at the end; those of killed runs with this prefix go, too.
+
+    Whoever made a folder holds a lock on it, which the system gives back however its process ends.
+    """
+    for name in os.listdir(parent):
+        if name.startswith(prefix):
+            _remove_if_abandoned(parent / name)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        handle = _lock(folder, wait=True)
+        if folder.is_dir():  # else another run took it for abandoned before it was locked
+            break
+        if handle is not None:
+            os.close(handle)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(folder: Path, wait: bool) -> int | None:
+    """A handle that holds the lock of `folder`; None where it is gone, held, or cannot be locked."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    handle = _lock(folder, wait=False) if folder.is_dir() and not folder.is_symlink() else None
+    if handle is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
 def build_once(target: Path, make: Callable[[Path], None], log: Callable[[str], None]) -> Path:
     """The folder `target`, made by `make(folder)` unless it is there and intact.
 
@@ -85,8 +131,8 @@ def build_once(target: Path, make: Callable[[Path], None], log: Callable[[str], 
         return target
     with disk_full_guard(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as scratch:
-            folder = Path(scratch) / "folder"
+        with scratch_folder(target.parent, ".build-") as scratch:
+            folder = scratch / "folder"
             folder.mkdir()
             make(folder)
             names = sorted(

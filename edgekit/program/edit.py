@@ -26,6 +26,8 @@ def cut(program: Program, targets: dict[str, str]) -> Program:
     made = program.copy()
     produced = {name for op in made.block.ops for name in outputs(op)}
     for new, name in targets.items():
+        if list(targets.values()).count(name) > 1:
+            raise EdgekitError("EK103", f"program.outputs.{new}: {name!r} is named more than once.")
         if name not in produced:
             raise EdgekitError(
                 "EK103", f"program.outputs.{new} names {name!r}, which the program does not produce."
@@ -83,6 +85,7 @@ def fold_batch_norm(program: Program) -> Program:
     batch norm keeps its name. Only float32 convolutions that share their weights with nobody are folded.
     """
     made = program.copy()
+    _plain_biases(made)
     consumers = made.consumers()
     fetched = set(made.fetches)
     shared: dict[str, int] = {}
@@ -123,6 +126,32 @@ def fold_batch_norm(program: Program) -> Program:
     made.replace_ops(result)
     drop_unused(made)
     return made
+
+
+def _plain_biases(program: Program) -> None:
+    """Biases of convolutions as [C] on axis 1, which is what Paddle Lite and paddle2onnx fuse.
+
+    `paddle.jit.save` of Paddle 2.6 writes them as a reshape2 of the parameter, run for every picture; a
+    parameter of shape [1, C, 1, 1] makes Lite's optimizer abort.
+    """
+    kept, fetched = [], set(program.fetches)
+    for op in program.ops:
+        if op.type == "reshape2" and not inputs(op, "Shape") and not inputs(op, "ShapeTensor"):
+            source, name, shape = inputs(op, "X")[0], outputs(op, "Out")[0], attr(op, "shape")
+            if source in program.params and name not in fetched and 0 not in shape:
+                program.set_param(name, program.params[source].reshape(shape))
+                continue
+        kept.append(op)
+    program.replace_ops(kept)
+    consumers = program.consumers()
+    for op in program.block.ops:
+        y = inputs(op, "Y")[0] if op.type == "elementwise_add" else ""
+        shape = list(program.params[y].shape) if y in program.params else []
+        if len(shape) != 4 or shape != [1, shape[1], 1, 1] or len(consumers[y]) > 1:
+            continue
+        if len(program.shape(inputs(op, "X")[0])) == 4:
+            program.set_param(y, program.params[y].reshape(-1))
+            set_attr(op, "axis", 1)
 
 
 def _only(consumers: dict[str, list[Op]], fetched: set[str], name: str) -> Op | None:

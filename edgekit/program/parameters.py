@@ -81,7 +81,10 @@ def read(path: Path, names: list[str]) -> dict[str, Array]:
             raise EdgekitError("EK404", f"{path}: {name} has the impossible shape {dims}.")
         count = int(np.prod(dims, dtype=object)) if dims else 1
         raw = take(count * dtype.itemsize, "the data")
-        tensors[name] = np.frombuffer(raw, dtype).reshape(dims).copy()
+        try:
+            tensors[name] = np.frombuffer(raw, dtype).reshape(dims).copy()
+        except ValueError as error:  # more dimensions, or a larger empty array, than numpy has
+            raise EdgekitError("EK404", f"{path}: {name} has the impossible shape {dims}.") from error
     if position != len(data):
         raise EdgekitError(
             "EK404",

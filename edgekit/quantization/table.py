@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ from edgekit.folder import Strict
 
 FILE = "quantization.json"
 LEVELS = 127
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Layer(Strict):
@@ -43,7 +46,7 @@ class Layer(Strict):
 class Activation(Strict):
     """`threshold`: the largest representable magnitude; `maximum`: the largest seen in calibration."""
 
-    threshold: float = Field(gt=0)
+    threshold: Positive
     maximum: float
 
     @property
@@ -57,8 +60,8 @@ class Table(Strict):
     pictures: int
     layers: list[Layer]
     activations: dict[str, Activation]
-    outputs: dict[str, list[float]]  # convolution output -> threshold per channel; see write_onnx
-    weights: dict[str, list[float]]  # weight name -> scale per output channel
+    outputs: dict[str, list[Positive]]  # convolution output -> threshold per channel; see write_onnx
+    weights: dict[str, list[Positive]]  # weight name -> scale per output channel
 
     @property
     def quantized(self) -> list[Layer]:

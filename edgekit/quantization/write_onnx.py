@@ -68,7 +68,12 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
         out += writer.weight(node, layer, spread)
         out.append(node)
         if node.op_type != "Conv":
-            continue  # MatMul with a float output has an integer kernel of its own
+            # A MatMul with a float output has an integer kernel of its own. With a bias ONNX Runtime makes a
+            # Gemm of it first, which is integer only when the bias is quantized, too.
+            after = consumers.get(node.output[0], [])
+            if len(after) == 1 and after[0].op_type == "Add" and layer.bias in after[0].input:
+                out += writer.bias(after[0], list(after[0].input).index(layer.bias), layer, None)
+            continue
         after = consumers.get(node.output[0], [])
         if layer.relu and len(after) == 1 and after[0].op_type == "Relu" and node.output[0] not in fetched:
             relus[id(after[0])] = (layer, after[0].output[0])
@@ -150,20 +155,25 @@ class _Writer:
         made = [helper.make_node("DequantizeLinear", [q, s, z], [f"{layer.weight}.d"], axis=layer.axis)]
         node.input[1] = f"{layer.weight}.d"
         if node.op_type == "Conv" and len(node.input) > 2 and node.input[2]:
-            nonnegative = any(other.relu == layer.input for other in self.table.quantized)
-            unit, _ = activation_grid(self.table, layer.input, nonnegative=nonnegative)
-            units = (np.float32(unit) * scales).astype(np.float32)
-            bias = numpy_helper.to_array(self.constants[node.input[2]]).astype(np.float64)
-            if spread is not None:
-                bias = bias / spread
-            limit = 2.0**31 - 1
-            whole = np.clip(np.rint(bias / units), -limit, limit).astype(np.int32)
-            b = self.initializer(f"{layer.weight}.b", whole)
-            u = self.initializer(f"{layer.weight}.u", units)
-            bz = self.shared(f"b{len(scales)}", np.zeros(len(scales), np.int32))
-            made.append(helper.make_node("DequantizeLinear", [b, u, bz], [f"{layer.weight}.bd"], axis=0))
-            node.input[2] = f"{layer.weight}.bd"
+            made += self.bias(node, 2, layer, spread)
         return made
+
+    def bias(self, node: Any, index: int, layer: Layer, spread: FloatArray | None) -> list[Any]:
+        """int32 in units of input scale * weight scale, as the integer kernels add it."""
+        scales = np.array(self.table.weights[layer.weight], np.float32)
+        bias = numpy_helper.to_array(self.constants[node.input[index]]).astype(np.float64)
+        if spread is not None:
+            scales, bias = scales / spread, bias / spread
+        nonnegative = any(other.relu == layer.input for other in self.table.quantized)
+        unit, _ = activation_grid(self.table, layer.input, nonnegative=nonnegative)
+        units = (np.float32(unit) * scales).astype(np.float32)
+        limit = 2.0**31 - 1
+        whole = np.clip(np.rint(bias / units), -limit, limit).astype(np.int32)
+        b = self.initializer(f"{layer.weight}.b", whole)
+        u = self.initializer(f"{layer.weight}.u", units)
+        bz = self.shared(f"b{len(scales)}", np.zeros(len(scales), np.int32))
+        node.input[index] = f"{layer.weight}.bd"
+        return [helper.make_node("DequantizeLinear", [b, u, bz], [f"{layer.weight}.bd"], axis=0)]
 
 
 def activation_grid(table: Table, tensor: str, *, nonnegative: bool) -> tuple[float, int]:

@@ -15,7 +15,6 @@ from edgekit.quantization import table, write_onnx
 from edgekit.recipe import Convert
 from edgekit.stages.export import INT8
 
-VERSION = 1
 FILE = "convert.json"
 OPSET = 13  # the least that has per-channel QuantizeLinear; paddle2onnx raises it where an op needs more
 

@@ -13,7 +13,6 @@ from edgekit.folder import ModelFolder
 from edgekit.program import edit, graph
 from edgekit.quantization import table, write_paddle
 
-VERSION = 1
 INT8 = "int8"
 
 

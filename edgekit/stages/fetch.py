@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edgekit import recipe as recipes
 from edgekit.data import sources
 from edgekit.data.files import sha256_of
 from edgekit.errors import EdgekitError
-from edgekit.folder import DESCRIPTION, ModelFolder, ModelInfo, TensorSpec
+from edgekit.folder import DESCRIPTION, ClassificationPost, ModelFolder, ModelInfo, TensorSpec
 from edgekit.recipe import Recipe
 
-VERSION = 1
+Array = npt.NDArray[np.generic]
 
 
 def components(recipe: Recipe) -> dict[str, Any]:
@@ -29,7 +32,6 @@ def components(recipe: Recipe) -> dict[str, Any]:
         "postprocess": recipe.postprocess.model_dump(),
         "labels": recipes.label_names(recipe),
         "name": recipe.name,
-        "version": VERSION,
     }
 
 
@@ -58,6 +60,14 @@ def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: st
             f"{program.name} still has the inputs {', '.join(cut.feeds)}; edgekit compresses programs "
             "with one. Name outputs in program.outputs that depend on the picture alone.",
         )
+    spoilt = [name for name, value in cut.params.items() if not _is_finite(value)]
+    if spoilt:
+        raise EdgekitError(
+            "EK404",
+            f"{parameters} holds values that are not finite (NaN or infinity) in {', '.join(spoilt[:3])}: "
+            "its training diverged, or the file is damaged.",
+        )
+    _check_outputs(recipe, cut.fetches)
     shape = recipe.program.input_shape
     shapes = cost.shapes(cut, inputs_at={cut.feeds[0]: [1, *shape[1:]]})
     graph.write(cut, out)
@@ -80,6 +90,27 @@ def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: st
         ],
     )
     ModelFolder(out, info).save_info()
+
+
+def _is_finite(value: Array) -> bool:
+    return not np.issubdtype(value.dtype, np.floating) or bool(np.isfinite(value).all())
+
+
+def _check_outputs(recipe: Recipe, found: list[str]) -> None:
+    """What post-processing reads must be an output: said now, not after minutes of work."""
+    post = recipe.postprocess
+    read = (
+        {"probabilities": post.probabilities}
+        if isinstance(post, ClassificationPost)
+        else {"boxes": post.boxes, "scores": post.scores}
+    )
+    for key, name in read.items():
+        if name not in found:
+            raise EdgekitError(
+                "EK103",
+                f"Recipe '{recipe.name}': postprocess.{key} is {name!r}, but the outputs of the program are "
+                f"{', '.join(found)}. Name one of them, or give it that name in program.outputs.",
+            )
 
 
 def open_model(model: Path, recipe: Recipe | None, scratch: Path) -> ModelFolder:

@@ -20,12 +20,12 @@ from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import ModelFolder
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
-from edgekit.quantization import kl, rule, table
+from edgekit.quantization import kl, mse, rule, table
 from edgekit.quantization.table import Activation, Layer, Table
 from edgekit.recipe import Quantize
 from edgekit.tasks.preprocessing import preprocess
 
-VERSION = 1
+METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 
 # A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
 _LEAST_CHANNEL = 1e-3
@@ -38,7 +38,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
     layers = rule.layers(program, section.keep_float)
     found = calibrate(program, layers, model, images, progress)
-    made = fill(program, layers, found, len(images.paths))
+    made = fill(program, layers, found, len(images.paths), section.method)
     graph.write(program, out)
     made.save(out)
     int8 = made.quantized
@@ -52,7 +52,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     }
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
     return (
-        f"KL on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
+        f"{section.method} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
         f"{share:.0%} of the MACs, in {time.monotonic() - start:.1f} s"
     )
 
@@ -84,12 +84,15 @@ def fill(
     layers: list[Layer],
     found: dict[str, Histogram],
     pictures: int,
+    method: str,
 ) -> Table:
-    """The table: KL thresholds of activations, abs-max scales of weights and of channels of outputs."""
+    """The table: thresholds of activations by `method`, abs-max scales of weights and output channels."""
     activations = {}
     for name, histogram in found.items():
         # A tensor that is zero on all pictures: any threshold represents it.
-        clip = kl.threshold(histogram.counts, histogram.bin_width) if histogram.maximum > 0 else 1.0
+        clip = 1.0
+        if histogram.maximum > 0:
+            clip = METHODS[method](histogram.counts, histogram.bin_width)
         activations[name] = Activation(threshold=clip, maximum=histogram.maximum)
     int8 = [layer for layer in layers if layer.int8]
     read_as_int8 = {layer.input for layer in int8}
@@ -103,7 +106,7 @@ def fill(
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
         outputs[layer.output] = [float(value) for value in np.maximum(channels, least)]
     return Table(
-        method="kl",
+        method=method,
         pictures=pictures,
         layers=layers,
         activations=activations,

@@ -27,7 +27,6 @@ from edgekit.tasks.detection import Detections
 from edgekit.tasks.evaluate import Answer
 from edgekit.tasks.preprocessing import preprocess
 
-VERSION = 1
 FILE = "validation.json"
 GOLDEN = "golden"
 GOLDEN_PICTURES = 3

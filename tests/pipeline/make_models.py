@@ -1,0 +1,69 @@
+"""Run as a script in a child process: small Paddle models with seeded weights, exported for inference."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+SIDE = 32
+
+
+def block(inputs: int, outputs: int, groups: int, act: type, stride: int = 1) -> Any:
+    conv = nn.Conv2D(inputs, outputs, 3, stride=stride, padding=1, groups=groups, bias_attr=False)
+    return nn.Sequential(conv, nn.BatchNorm2D(outputs), act())
+
+
+class Backbone(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(
+            block(3, 16, 1, nn.Hardswish, 2), block(16, 16, 16, nn.ReLU), block(16, 32, 1, nn.ReLU, 2)
+        )
+
+
+class Classifier(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.pool, self.head = Backbone(), nn.AdaptiveAvgPool2D(1), nn.Linear(32, 16)
+
+    def forward(self, x: Any) -> Any:
+        return nn.functional.softmax(6 * self.head(paddle.flatten(self.pool(self.body(x)), 1)))
+
+
+class Detector(nn.Layer):
+    """64 anchors, one per 4 x 4 pixels; boxes in pixels of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.boxes, self.scores = Backbone(), nn.Conv2D(32, 4, 1), nn.Conv2D(32, 3, 1)
+        at = np.arange(SIDE // 4, dtype=np.float32) * 4 + 2
+        x, y = np.meshgrid(at, at)
+        self.register_buffer("centres", paddle.to_tensor(np.stack([x, y, x, y], -1).reshape(1, 64, 4)))
+
+    def forward(self, x: Any) -> Any:
+        features = self.body(x)
+        far = paddle.to_tensor(np.array([-8, -8, 8, 8], np.float32))
+        sides = nn.functional.sigmoid(paddle.flatten(self.boxes(features), 2).transpose([0, 2, 1])) * far
+        scores = nn.functional.sigmoid(8 * paddle.flatten(self.scores(features), 2))
+        return self.centres + sides, scores
+
+
+def main(root: Path) -> None:
+    for name, make in (("classifier", Classifier), ("detector", Detector)):
+        paddle.seed(7)
+        net = make()
+        # Statistics of some inputs, so that activations neither die nor saturate.
+        net.train()
+        for _ in range(20):
+            net(paddle.randn([16, 3, SIDE, SIDE]))
+        net.eval()
+        spec = [paddle.static.InputSpec([None, 3, SIDE, SIDE], "float32", "x")]
+        paddle.jit.save(net, str(root / name / "model"), input_spec=spec)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

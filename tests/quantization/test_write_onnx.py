@@ -1,0 +1,209 @@
+"""The int8 ONNX: what is in it, what ONNX Runtime makes of it, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from edgekit.backends import onnx as backend
+from edgekit.program import edit, graph
+from edgekit.program.graph import Program
+from edgekit.quantization import write_onnx, write_paddle
+from edgekit.quantization.table import Table
+from tests.program import nets
+
+
+@dataclass
+class Made:
+    program: Program
+    table: Table
+    floats: onnx.ModelProto
+    model: onnx.ModelProto
+    file: Path
+
+
+def make(kind: Any, folder: Path) -> Made:
+    nets.export(nets.make(kind), folder)
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    table = nets.calibrated(program, folder / "c", nets.pictures(16))
+    return quantized(program, table, onnx.load(nets.to_onnx(program, folder / "o")), folder)
+
+
+def quantized(program: Program, table: Table, floats: onnx.ModelProto, folder: Path) -> Made:
+    model = write_onnx.write(floats, table)
+    onnx.save(model, folder / "int8.onnx")
+    return Made(program, table, floats, model, folder / "int8.onnx")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    yield make(nets.Mixed, tmp_path_factory.mktemp("mixed"))
+
+
+def optimised(model: Path, level: Any) -> list[Any]:
+    """The nodes that ONNX Runtime really runs."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.optimized_model_filepath = str(model.with_name("optimised.onnx"))
+    options.log_severity_level = 4
+    ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return list(onnx.load(options.optimized_model_filepath).graph.node)
+
+
+@pytest.mark.parametrize("level", ["ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"])
+def test_every_int8_layer_runs_as_integers(level: str, mixed: Made) -> None:
+    kinds = [node.op_type for node in optimised(mixed.file, getattr(ort.GraphOptimizationLevel, level))]
+    assert kinds.count("QLinearConv") == 7
+    assert not {"Conv", "FusedConv", "Relu"} & set(kinds)  # a ReLU is the lower end of the range
+    assert kinds.count("QGemm") == 1 and not {"MatMul", "Gemm"} & set(kinds)
+
+
+@pytest.mark.parametrize(("shape", "kernel"), [((32,), "QGemm"), ((5, 32), "MatMulIntegerToFloat")])
+def test_matmuls_run_as_integers(shape: tuple[int, ...], kernel: str, tmp_path: Path) -> None:
+    """With and without a dimension between batch and channels (text recognition has one)."""
+    program = edit.lite_ready(graph.load(nets.export(nets.make(nets.Matmuls), tmp_path, (None, *shape))))
+    feeds = nets.pictures(8, shape=shape)
+    table = nets.calibrated(program, tmp_path / "c", feeds)
+    model = write_onnx.write(onnx.load(nets.to_onnx(program, tmp_path / "o")), table)
+    onnx.save(model, tmp_path / "q.onnx")
+    kinds = [
+        n.op_type for n in optimised(tmp_path / "q.onnx", ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    ]
+    assert kinds.count(kernel) == 1 and kinds.count("MatMul") + kinds.count("Gemm") == 3
+    (wanted,) = nets.run(program, tmp_path / "f", feeds[:1])
+    (got,) = backend.load(tmp_path / "q.onnx", threads=1)(feeds[0]).values()
+    (before,) = wanted.values()
+    assert nets.sqnr(before[..., -16:], got[..., -16:]) > 25
+    np.testing.assert_allclose(got[..., :-16], before[..., :-16], atol=1e-5)
+
+
+def test_what_is_float_stays_float(mixed: Made, tmp_path: Path) -> None:
+    table = nets.calibrated(mixed.program, tmp_path / "c", nets.pictures(4), ["depthwise", "last:1"])
+    made = quantized(mixed.program, table, mixed.floats, tmp_path)
+    kinds = [node.op_type for node in optimised(made.file, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)]
+    assert kinds.count("QLinearConv") == 6
+    assert kinds.count("Conv") + kinds.count("FusedConv") == 1
+    assert kinds.count("MatMul") + kinds.count("Gemm") == 1
+
+
+def test_weights_are_stored_as_int8_and_only_so(mixed: Made) -> None:
+    initializers = {i.name: i for i in mixed.model.graph.initializer}
+    for layer in mixed.table.quantized:
+        weight = mixed.program.params[layer.weight]
+        shapes = [i for i in initializers.values() if list(i.dims) == list(weight.shape)]
+        assert [i.data_type for i in shapes if i.name.startswith(layer.weight)] == [TensorProto.INT8]
+        # The integers times the table's scales are the weights, within half a step.
+        integers = numpy_helper.to_array(initializers[f"{layer.weight}.q"])
+        unit = np.array(mixed.table.weights[layer.weight])
+        unit = unit.reshape([-1 if k == layer.axis else 1 for k in range(weight.ndim)])
+        assert np.abs(integers * unit - weight).max() <= unit.max() * 0.5001
+        assert np.abs(integers).max() == 127
+    large = [i for i in initializers.values() if i.data_type == TensorProto.FLOAT and len(i.dims) > 1]
+    assert not large
+    assert mixed.file.stat().st_size < 0.6 * mixed.floats.ByteSize()
+
+
+def test_activations_are_uint8(mixed: Made) -> None:
+    values = {i.name: numpy_helper.to_array(i) for i in mixed.model.graph.initializer}
+    thresholds = {float(np.float32(a.threshold / 127)) for a in mixed.table.activations.values()}
+    relus = {float(np.float32(mixed.table.activations[str(x.relu)].threshold / 255))
+             for x in mixed.table.quantized if x.relu}  # fmt: skip
+    channels = {float(np.float32(max(t) / 127)) for t in mixed.table.outputs.values()}
+    quantizers = [node for node in mixed.model.graph.node if node.op_type == "QuantizeLinear"]
+    assert quantizers
+    for node in quantizers:
+        scale, zero = values[node.input[1]], values[node.input[2]]
+        assert zero.dtype == np.uint8 and scale.shape == ()
+        if int(zero) == 128:
+            assert float(scale) in thresholds | channels
+        else:
+            assert int(zero) == 0 and float(scale) in relus
+
+
+def test_inputs_and_outputs_keep_their_names(mixed: Made) -> None:
+    for part in ("input", "output"):
+        assert [v.name for v in getattr(mixed.model.graph, part)] == [
+            v.name for v in getattr(mixed.floats.graph, part)
+        ]
+    assert mixed.model.graph.output[0].name == mixed.program.fetches[0]
+
+
+def test_answers(mixed: Made, tmp_path: Path) -> None:
+    """Close to float, and to Paddle's simulation of the quantized program."""
+    feeds = nets.pictures(4, seed=41)
+    name = mixed.program.fetches[0]
+    floats = nets.run(mixed.program, tmp_path / "f", feeds)
+    simulated = nets.run(write_paddle.write(mixed.program, mixed.table), tmp_path / "s", feeds)
+    run = backend.load(mixed.file, threads=1)
+    for feed, wanted, paddle in zip(feeds, floats, simulated, strict=True):
+        got = run(feed)[name]
+        assert nets.cosine(wanted[name], got) >= 0.99
+        assert nets.cosine(paddle[name], got) >= 0.99
+
+
+def test_the_float_model_is_left_alone(mixed: Made) -> None:
+    before = mixed.floats.SerializeToString()
+    write_onnx.write(mixed.floats, mixed.table)
+    assert mixed.floats.SerializeToString() == before
+
+
+def test_equal_input_equal_bytes(mixed: Made) -> None:
+    assert write_onnx.write(mixed.floats, mixed.table).SerializeToString() == mixed.file.read_bytes()
+
+
+def test_a_layer_that_the_model_lacks(mixed: Made) -> None:
+    strange = mixed.table.layers[0].model_copy(update={"weight": "elsewhere"})
+    table = mixed.table.model_copy(
+        update={
+            "layers": [*mixed.table.layers, strange],
+            "weights": {**mixed.table.weights, "elsewhere": [1.0]},
+        }
+    )
+    with pytest.raises(KeyError, match="elsewhere"):
+        write_onnx.write(mixed.floats, table)
+
+
+def test_a_relu_whose_input_is_an_output_is_not_fused(mixed: Made, tmp_path: Path) -> None:
+    layer = next(x for x in mixed.table.quantized if x.relu)
+    program = edit.cut(mixed.program, {"raw": layer.output, "after": str(layer.relu)})
+    table = nets.calibrated(program, tmp_path / "c", nets.pictures(8))
+    onnx.save(write_onnx.write(onnx.load(nets.to_onnx(program, tmp_path)), table), tmp_path / "q.onnx")
+    feed = nets.pictures(1, seed=51)
+    (wanted,) = nets.run(program, tmp_path / "f", feed)
+    got = backend.load(tmp_path / "q.onnx")(feed[0])
+    assert wanted["raw"].min() < -0.1
+    assert nets.cosine(wanted["raw"], got["raw"]) > 0.99
+    assert nets.cosine(wanted["after"], got["after"]) > 0.99
+
+
+def channels(made: Made, folder: Path) -> list[float]:
+    """SQNR of each output channel."""
+    feeds, name = nets.pictures(4, seed=61), made.program.fetches[0]
+    wanted = np.concatenate([a[name] for a in nets.run(made.program, folder / "f", feeds)])
+    run = backend.load(made.file, threads=1)
+    got = np.concatenate([run(feed)[name] for feed in feeds])
+    return [nets.sqnr(wanted[:, c], got[:, c]) for c in range(wanted.shape[1])]
+
+
+def test_uneven_output_channels_keep_their_precision(tmp_path: Path) -> None:
+    """One scale for all channels of an output ruins the small ones; a threshold per channel does not."""
+    made = make(nets.Uneven, tmp_path)
+    (thresholds,) = made.table.outputs.values()
+    assert max(thresholds) / min(thresholds) > 100
+    with_channels = channels(made, tmp_path)
+    # Still one integer convolution.
+    kinds = [node.op_type for node in optimised(made.file, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
+    assert kinds.count("QLinearConv") == 1
+    one_scale = made.table.model_copy(update={"outputs": {}})
+    without = channels(quantized(made.program, one_scale, made.floats, tmp_path), tmp_path)
+    assert min(with_channels) > 30
+    assert min(without) < 5
+    assert abs(max(with_channels) - max(without)) < 6  # the largest channel was well off anyway
