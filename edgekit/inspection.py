@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from edgekit.folder import DESCRIPTION
-from edgekit.pipeline import Result
 from edgekit.program import cost, edit, graph
 from edgekit.quantization import rule, table
+from edgekit.result import Result
 
 
 def inspect(model: Path) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgekit import stage_cache
 from edgekit.console import Progress
@@ -16,10 +16,8 @@ from edgekit.data.images import ImageSet
 from edgekit.data.prepare import DataSpec
 from edgekit.errors import EdgekitError
 from edgekit.recipe import Convert, Quantize, Recipe
+from edgekit.result import Result
 from edgekit.stage_cache import Done
-
-if TYPE_CHECKING:
-    from edgekit.pipeline import Result
 
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
 VERSIONS = {"quantize": 1, "export": 1, "convert": 1, "validate": 1}
@@ -108,7 +106,6 @@ def explain(
     recipe: Recipe, data: Path | None, cache: Path, offline: bool, progress: Progress, force: bool
 ) -> Result:
     """`compress --dry`: each stage, whether the cache holds it, and what changed when it does not."""
-    from edgekit.pipeline import Result
     from edgekit.stages import fetch
 
     before = _remembered(cache, recipe)
@@ -150,7 +147,6 @@ def explain(
 
 
 def explain_fetch(recipe: Recipe, cache: Path) -> Result:
-    from edgekit.pipeline import Result
     from edgekit.stages import fetch
 
     cached = stage_cache.is_done(cache, "fetch", stage_cache.key_of("fetch", fetch.components(recipe)))
@@ -159,8 +155,6 @@ def explain_fetch(recipe: Recipe, cache: Path) -> Result:
 
 
 def explain_one(stage: str, source: Done) -> Result:
-    from edgekit.pipeline import Result
-
     return Result(
         [f"{stage:10} would run on {source.summary} (content {source.key[:12]})"],
         {"dry": [{"stage": stage, "model": source.summary, "content": source.key}]},

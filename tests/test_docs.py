@@ -10,7 +10,6 @@ import pytest
 from edgekit.cli import COMMANDS
 from edgekit.errors import CODES
 from edgekit.gates import METRICS
-from edgekit.recipe import shipped
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -42,10 +41,6 @@ def test_every_code_is_raised_somewhere() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_named(command: str) -> None:
     assert re.search(rf"`(edgekit )?{command}\b|edgekit {command}\b", README)
-
-
-def test_every_recipe_is_named() -> None:
-    assert [name for name in shipped() if name not in README] == []
 
 
 def test_exit_codes_are_named() -> None:

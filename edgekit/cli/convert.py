@@ -31,8 +31,8 @@ def convert(
       edgekit convert build/int8 --out build/converted
     """
     wanted = options.load_optional_recipe(recipe, preset, sets)
-    from edgekit import pipeline
+    from edgekit import single
     from edgekit.console import Progress
 
-    report = pipeline.convert(model, wanted, out=out, force=force, dry=dry, progress=Progress())
+    report = single.convert(model, wanted, out=out, force=force, dry=dry, progress=Progress())
     options.finish(report.text(), report.as_dict(), json_file)

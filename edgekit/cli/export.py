@@ -31,8 +31,8 @@ def export(
       edgekit export mine/inference.pdmodel --recipe mine.yaml --out build/mine
     """
     wanted = options.load_optional_recipe(recipe, preset, sets)
-    from edgekit import pipeline
+    from edgekit import single
     from edgekit.console import Progress
 
-    report = pipeline.export(model, wanted, out=out, force=force, dry=dry, progress=Progress())
+    report = single.export(model, wanted, out=out, force=force, dry=dry, progress=Progress())
     options.finish(report.text(), report.as_dict(), json_file)

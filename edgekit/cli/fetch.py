@@ -28,8 +28,8 @@ def fetch(
       edgekit fetch --recipe picodet_s --out build/float
     """
     wanted = options.load_recipe(recipe, preset, sets)
-    from edgekit import pipeline
+    from edgekit import single
     from edgekit.console import Progress
 
-    report = pipeline.fetch(wanted, out=out, force=force, dry=dry, offline=offline, progress=Progress())
+    report = single.fetch(wanted, out=out, force=force, dry=dry, offline=offline, progress=Progress())
     options.finish(report.text(), report.as_dict(), json_file)

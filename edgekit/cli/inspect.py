@@ -23,7 +23,7 @@ def inspect(model: Path, json_file: Path | None) -> None:
       edgekit inspect build/picodet_s
       edgekit inspect mine/inference.pdmodel --json cost.json
     """
-    from edgekit import pipeline
+    from edgekit import inspection
 
-    report = pipeline.inspect(model)
+    report = inspection.inspect(model)
     options.finish(report.text(), report.as_dict(), json_file)

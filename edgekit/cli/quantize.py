@@ -33,10 +33,10 @@ def quantize(
       edgekit quantize build/float --data photos/ --out build/int8
     """
     wanted = options.load_optional_recipe(recipe, preset, sets)
-    from edgekit import pipeline
+    from edgekit import single
     from edgekit.console import Progress
 
-    report = pipeline.quantize(
+    report = single.quantize(
         model, wanted, data=data, out=out, force=force, dry=dry, offline=offline, progress=Progress()
     )
     options.finish(report.text(), report.as_dict(), json_file)

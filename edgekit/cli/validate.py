@@ -40,10 +40,10 @@ def validate(
       edgekit validate build/int8 --reference build/float --data photos/
     """
     wanted = options.load_optional_recipe(recipe, preset, sets)
-    from edgekit import pipeline
+    from edgekit import single
     from edgekit.console import Progress
 
-    report = pipeline.validate(
+    report = single.validate(
         model, wanted, reference=reference, data=data, out=out, force=force, dry=dry, offline=offline,
         progress=Progress(),
     )  # fmt: skip

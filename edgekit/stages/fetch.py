@@ -32,6 +32,7 @@ def components(recipe: Recipe) -> dict[str, Any]:
         "postprocess": recipe.postprocess.model_dump(),
         "labels": recipes.label_names(recipe),
         "name": recipe.name,
+        "version": 1,
     }
 
 

@@ -247,6 +247,18 @@ def test_a_full_disk_for_the_cache(
         assert (stage / "digest.json").is_file()
 
 
+def test_a_full_disk_for_temporary_files(world: Any, edgekit: Cli, tmp_path: Path, small_disk: Any) -> None:
+    cache = world.copy_cache(tmp_path / "cache", ("fetch", "quantize", "export"))
+    disk = small_disk("16k")
+    done = edgekit(
+        "compress", "--recipe", world.recipe, "--out", tmp_path / "o", cache=cache,
+        env={"TMPDIR": str(disk)},
+    )  # fmt: skip
+    refused(done, 4, "error EK410", "disk is full")
+    nothing_left(tmp_path / "o")
+    assert stages(cache) == ["export", "fetch", "quantize"]
+
+
 def test_a_full_disk_for_the_bundle(world: Any, inside: Cli, small_disk: Any) -> None:
     disk = small_disk("100k")
     refused(inside("compress", "--recipe", world.recipe, "--out", disk / "o"), 4, "error EK410")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -119,9 +119,10 @@ def test_golden_vectors(world: Any) -> None:
 def test_a_second_run_is_cached_and_writes_nothing(world: Any, edgekit: Cli, tmp_path: Path) -> None:
     cache = world.copy_cache(tmp_path / "cache")
     before = contents(world.bundle), contents(cache / "stages")
-    start = time.monotonic()
+    start = os.times()
     done = edgekit("compress", "--recipe", world.recipe, "--out", world.bundle, cache=cache)
-    assert time.monotonic() - start < 5
+    end = os.times()  # processor time, as tests beside this one make the wall clock say anything
+    assert end.children_user + end.children_system - start.children_user - start.children_system < 4
     assert done.code == 0
     lines = done.err.splitlines()
     assert [line.split(":")[0] for line in lines] == list(STAGES)

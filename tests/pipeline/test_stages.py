@@ -12,12 +12,12 @@ import pytest
 Cli = Callable[..., Any]
 
 
-def test_a_chain_of_folders(world: Any, edgekit: Cli, tmp_path: Path) -> None:
+def test_a_chain_of_folders(world: Any, inside: Cli, tmp_path: Path) -> None:
     """Stage by stage gives what compress gives."""
     folders = {name: tmp_path / name for name in ("float", "int8", "exported", "converted", "validated")}
 
     def run(*arguments: object) -> Any:
-        done = edgekit(*arguments)
+        done = inside(*arguments)
         assert done.code == 0, done.err
         return done
 

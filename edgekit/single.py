@@ -1,0 +1,127 @@
+"""The commands that run one stage on a folder, or on a bare program, of the user's own."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from edgekit import gates, plan, reporting, result, stage_cache
+from edgekit.console import Progress
+from edgekit.errors import EdgekitError
+from edgekit.folder import ModelFolder
+from edgekit.recipe import Convert, Quantize, Recipe
+from edgekit.result import Result
+from edgekit.run import Run
+from edgekit.stage_cache import Done
+
+
+def fetch(
+    recipe: Recipe, *, out: Path | None, force: bool, dry: bool, offline: bool, progress: Progress
+) -> Result:
+    """Only the first stage: the float model folder of a recipe."""
+    run = Run(force, offline, progress)
+    out = out or Path("build") / f"{recipe.name}.float"
+    if dry:
+        return plan.explain_fetch(recipe, run.cache)
+    return _deliver(run, run.fetch(recipe), out)
+
+
+def quantize(
+    model: Path,
+    recipe: Recipe | None,
+    *,
+    data: Path | None,
+    out: Path | None,
+    force: bool,
+    dry: bool,
+    offline: bool,
+    progress: Progress,
+) -> Result:
+    """A model folder, or a bare program with a recipe -> a folder with a table of scales."""
+    run = Run(force, offline, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch))
+        section = recipe.quantize if recipe is not None and recipe.quantize is not None else Quantize()
+        out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.quantized"
+        if dry:
+            return plan.explain_one("quantize", source)
+        return _deliver(run, run.quantize(source, section, run.pictures(recipe, data, "calibration")), out)
+
+
+def export(
+    model: Path, recipe: Recipe | None, *, out: Path | None, force: bool, dry: bool, progress: Progress
+) -> Result:
+    """A model folder -> float and int8 programs that the converters accept."""
+    run = Run(force, True, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch))
+        out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.exported"
+        return plan.explain_one("export", source) if dry else _deliver(run, run.export(source), out)
+
+
+def convert(
+    model: Path, recipe: Recipe | None, *, out: Path | None, force: bool, dry: bool, progress: Progress
+) -> Result:
+    """A model folder -> .onnx and .nb files."""
+    run = Run(force, True, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch))
+        out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.converted"
+        if dry:
+            return plan.explain_one("convert", source)
+        section = recipe.convert if recipe is not None else Convert()
+        return _deliver(run, run.convert(run.export(source), section), out)
+
+
+def validate(
+    model: Path,
+    recipe: Recipe | None,
+    *,
+    reference: Path | None,
+    data: Path | None,
+    out: Path | None,
+    force: bool,
+    dry: bool,
+    offline: bool,
+    progress: Progress,
+) -> Result:
+    """Compare a model with its float original and judge the recipe's gates."""
+    run = Run(force, offline, progress)
+    bounds = recipe.validation.parsed() if recipe is not None else {}
+    gates.check_names(bounds)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch) / "model")
+        if dry:
+            return plan.explain_one("validate", source)
+        if reference is not None:
+            original = plan.open_done(reference, recipe, Path(scratch) / "reference")
+        elif recipe is not None:
+            original = run.fetch(recipe)
+        else:
+            raise EdgekitError(
+                "EK107",
+                f"validate compares {model} with its float original: name that with --reference, or give the "
+                "--recipe whose weights it came from.",
+            )
+        exported = run.export(source)
+        converted = run.convert(exported, recipe.convert if recipe is not None else Convert())
+        evaluation = run.pictures(recipe, data, "evaluation")
+        validated = run.validate(original, exported, converted, evaluation)
+        if out is not None:
+            stage_cache.copy_out(validated, out)
+        measured = result.measured(validated)
+        rows = gates.judge(bounds, measured["metrics"], evaluation.annotations is not None)
+        values = {**measured, "gates": rows, "verdict": result.verdict(rows)}
+        return Result(
+            [*reporting.metric_lines(measured["metrics"]), *reporting.gate_lines(rows)],
+            values,
+            result.failed(rows),
+        )
+
+
+def _deliver(run: Run, done: Done, out: Path) -> Result:
+    stage_cache.copy_out(done, out)
+    values = {"stage": done.stage, "key": done.key, "seconds": done.seconds, "cached": done.cached}
+    return Result(
+        [f"{done.summary}", f"Written to {out}"], {**values, "summary": done.summary, "out": str(out)}
+    )
