@@ -26,12 +26,10 @@ PADDLESLIM_OPS = ["conv2d", "depthwise_conv2d", "mul", "matmul", "matmul_v2"]
 
 def prepare(job: dict[str, Any]) -> dict[str, Any]:
     """Fetch the float model folder and the pictures, so that neither contender does."""
-    from edgekit import pipeline
+    from edgekit import single
 
     run, recipe = _run_and_recipe(job)
-    pipeline.fetch(
-        recipe, out=Path(job["model"]), force=False, dry=False, offline=False, progress=run.progress
-    )
+    single.fetch(recipe, out=Path(job["model"]), force=False, dry=False, offline=False, progress=run.progress)
     run.pictures(recipe, None, "calibration")
     return {}
 
@@ -113,7 +111,7 @@ def paddleslim(job: dict[str, Any]) -> dict[str, Any]:
 def _run_and_recipe(job: dict[str, Any]) -> tuple[Any, Any]:
     from edgekit import recipe
     from edgekit.console import Progress
-    from edgekit.pipeline import Run
+    from edgekit.run import Run
 
     sets = [f"data.calibration.count={job['pictures']}", "quantize.method=kl", "quantize.float=[]"]
     found = recipe.load(job["recipe"], None, sets)
