@@ -10,22 +10,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekit.data.files import FULL, disk_full_guard, scratch_folder, sha256_of
+from edgekit.data.files import FINISHED, FULL, disk_full_guard, scratch_folder, sha256_of
 from edgekit.errors import EdgekitError
 from edgekit.folder import ModelFolder
 from edgekit.report import schema, write
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-# What tells a folder of ours from one that the user would miss.
-_OURS = (MANIFEST, "model.json", "stage.json")
 
 
 @contextmanager
 def replace_folder(out: Path) -> Iterator[Path]:
     """A fresh folder that becomes `out` only when the block ends well.
 
-    An `out` that is there is replaced when it is empty or edgekit wrote it; otherwise EK106.
+    An `out` that is there is replaced when all that is in it was written by edgekit; otherwise EK106.
     """
     if out.exists():
         if not out.is_dir():
@@ -35,10 +33,11 @@ def replace_folder(out: Path) -> Iterator[Path]:
                 "EK106",
                 f"{out} is a mount point, which cannot be replaced. Give a folder below it with --out.",
             )
-        if any(out.iterdir()) and not any((out / name).is_file() for name in _OURS):
+        if foreign := _foreign(out):
             raise EdgekitError(
                 "EK106",
-                f"{out} holds files that edgekit did not write, so it is left alone. Give another --out.",
+                f"{out} holds files that edgekit did not write ({', '.join(foreign[:3])}): it is left alone. "
+                "Move them, or give another --out.",
             )
     with ExitStack() as stack:
         try:
@@ -55,6 +54,21 @@ def replace_folder(out: Path) -> Iterator[Path]:
         if out.exists():
             os.rename(out, scratch / "old")
         os.rename(fresh, out)
+
+
+def _foreign(out: Path) -> list[str]:
+    """Files below `out` that neither a bundle's manifest nor a stage's list of files names."""
+    ours = {MANIFEST, FINISHED}
+    for listing, read in (
+        (MANIFEST, lambda d: [f["name"] for f in d["files"]]),
+        (FINISHED, lambda d: d["files"]),
+    ):
+        try:
+            ours.update(read(json.loads((out / listing).read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    found = (path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if not path.is_dir())
+    return [name for name in found if name not in ours]
 
 
 def write_bundle(

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgekit.data.files import FINISHED, build_once, disk_full_guard, is_intact
+from edgekit.data.files import build_once, disk_full_guard, is_intact
 
 NOTE = "stage.json"
 ENGINES = ("paddlepaddle", "paddlelite", "paddle2onnx", "onnx", "onnxruntime", "numpy")
@@ -81,6 +81,6 @@ def copy_out(done: Done, out: Path) -> None:
     with disk_full_guard(out), replace_folder(out) as fresh:
         for path in sorted(done.path.rglob("*")):
             name = path.relative_to(done.path)
-            if path.is_file() and name.as_posix() not in (FINISHED,):
+            if path.is_file():
                 (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, fresh / name)

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from edgekit.errors import EdgekitError
 from edgekit.folder import Strict
@@ -63,6 +63,13 @@ class Table(Strict):
     outputs: dict[str, list[Positive]]  # convolution output -> threshold per channel; see write_onnx
     weights: dict[str, list[Positive]]  # weight name -> scale per output channel
 
+    @model_validator(mode="after")
+    def _complete(self) -> Table:
+        for layer in self.quantized:
+            if layer.weight not in self.weights or layer.input not in self.activations:
+                raise ValueError(f"the int8 layer {layer.name} lacks the scales of its weight or input")
+        return self
+
     @property
     def quantized(self) -> list[Layer]:
         return [layer for layer in self.layers if layer.int8]
@@ -98,7 +105,13 @@ def weight_scales(weight: npt.NDArray[np.generic], axis: int) -> list[float]:
 
 
 def quantize_weight(weight: npt.NDArray[np.generic], scales: list[float], axis: int) -> npt.NDArray[np.int8]:
-    """int8 in [-127, 127], round half to even."""
+    """int8 in [-127, 127], round half to even. Raises EK409 when the scales are not one per channel."""
+    if len(scales) != weight.shape[axis]:
+        raise EdgekitError(
+            "EK409",
+            f"{FILE} has {len(scales)} scales for a weight with {weight.shape[axis]} channels: it belongs to "
+            "another program, or was edited wrongly.",
+        )
     shape = [1] * weight.ndim
     shape[axis] = -1
     scaled = weight.astype(np.float64) / np.asarray(scales, np.float64).reshape(shape)

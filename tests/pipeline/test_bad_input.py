@@ -222,6 +222,15 @@ def test_an_output_folder_that_is_not_ours(world: Any, inside: Cli, tmp_path: Pa
     assert compress(tmp_path / "empty").code == 0
     assert (tmp_path / "empty" / "manifest.json").is_file()
 
+    # What a user put beside our files is not ours to drop, in a bundle or in a stage's folder.
+    (tmp_path / "empty" / "golden" / "notes.txt").write_text("mine")
+    refused(compress(tmp_path / "empty"), 2, "error EK106", "golden/notes.txt")
+    assert (tmp_path / "empty" / "golden" / "notes.txt").read_text() == "mine"
+    fetch = ("fetch", "--recipe", world.recipe, "--out", tmp_path / "float")
+    assert inside(*fetch).code == 0 and inside(*fetch).code == 0
+    (tmp_path / "float" / "notes.txt").write_text("mine")
+    refused(inside(*fetch), 2, "error EK106", "notes.txt")
+
 
 def test_read_only(world: Any, inside: Cli, small_disk: Any) -> None:
     disk = small_disk("2m", "ro")

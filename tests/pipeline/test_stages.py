@@ -23,7 +23,7 @@ def test_a_chain_of_folders(world: Any, inside: Cli, tmp_path: Path) -> None:
 
     run("fetch", "--recipe", world.recipe, "--out", folders["float"])
     assert sorted(path.name for path in folders["float"].iterdir()) == [
-        "inference.pdiparams", "inference.pdmodel", "model.json", "stage.json",
+        "digest.json", "inference.pdiparams", "inference.pdmodel", "model.json", "stage.json",
     ]  # fmt: skip
     # With --recipe for its number of pictures: without, quantize takes all of the folder.
     data = ("--data", world.pictures)

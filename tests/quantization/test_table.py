@@ -97,8 +97,24 @@ def test_round_trip(tmp_path: Path) -> None:
         json.dumps({**example().model_dump(), "activations": {"x": {"threshold": -1, "maximum": 1}}}),
         json.dumps({**example().model_dump(), "weights": {"conv2d_0.w_0": [0.1, 0]}}),
         json.dumps({**example().model_dump(), "outputs": {"y": [-0.1, 1]}}),
+        json.dumps({**example().model_dump(), "weights": {}}),
+        json.dumps({**example().model_dump(), "activations": {}}),
     ],
-    ids=["empty", "cut", "list", "null", "bare", "surplus", "text", "zero", "negative", "weight", "output"],
+    ids=[
+        "empty",
+        "cut",
+        "list",
+        "null",
+        "bare",
+        "surplus",
+        "text",
+        "zero",
+        "negative",
+        "weight",
+        "output",
+        "no-weight",
+        "no-input",
+    ],
 )
 def test_damaged(text: str, tmp_path: Path) -> None:
     (tmp_path / table.FILE).write_text(text)
@@ -128,3 +144,9 @@ def test_missing(tmp_path: Path) -> None:
     with pytest.raises(EdgekitError, match="edgekit quantize") as caught:
         table.load(tmp_path)
     assert caught.value.code == "EK401"
+
+
+def test_scales_that_do_not_fit_the_weight() -> None:
+    with pytest.raises(EdgekitError, match="2 scales for a weight with 3 channels") as caught:
+        table.quantize_weight(np.ones((3, 2, 1, 1), np.float32), [0.1, 0.1], 0)
+    assert caught.value.code == "EK409"
