@@ -25,6 +25,24 @@ def replace_folder(out: Path) -> Iterator[Path]:
 
     An `out` that is there is replaced when all that is in it was written by edgekit; otherwise EK106.
     """
+    with _beside(out) as scratch:
+        fresh = scratch / "new"
+        fresh.mkdir()
+        yield fresh
+        if out.exists():
+            os.rename(out, scratch / "old")
+        os.rename(fresh, out)
+
+
+def check_writable(out: Path) -> None:
+    """Fail before minutes of work, not after: raises what `replace_folder` would."""
+    with _beside(out):
+        pass
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A scratch folder beside `out`. Raises EK106 when `out` may not or cannot be replaced."""
     if out.exists():
         if not out.is_dir():
             raise EdgekitError("EK106", f"{out} is a file. Give another folder with --out.")
@@ -48,12 +66,7 @@ def replace_folder(out: Path) -> Iterator[Path]:
                 if error.errno not in FULL:
                     raise EdgekitError("EK106", f"{out} cannot be written: {error.strerror}.") from error
                 raise
-        fresh = scratch / "new"
-        fresh.mkdir()
-        yield fresh
-        if out.exists():
-            os.rename(out, scratch / "old")
-        os.rename(fresh, out)
+        yield scratch
 
 
 def _foreign(out: Path) -> list[str]:

@@ -32,7 +32,7 @@ def compress(
     if dry:
         return plan.explain(recipe, data, run.cache, offline, progress, force)
     out = out or Path("build") / recipe.name
-    plan.refuse_foreign(out)
+    bundle.check_writable(out)
 
     first = run.fetch(recipe)
     model = first

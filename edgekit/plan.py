@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from edgekit import stage_cache
-from edgekit.console import Progress
+from edgekit.console import Advance, Progress
 from edgekit.data import prepare
 from edgekit.data.cutouts import Split
 from edgekit.data.files import sha256_of, write_bytes
@@ -62,18 +63,16 @@ def pictures(
         raise EdgekitError(
             "EK107", "Which pictures? Give your own with --data, or a --recipe that names some."
         )
-    # The bar lives as long as the pictures are being made; none appears when they are there already.
-    bars: dict[str, Any] = {}
+    with ExitStack() as bars:
+        advances: dict[str, Advance] = {}
 
-    def advance(label: str, done: int, total: int) -> None:
-        if label not in bars:
-            context = progress.task(label, total)
-            bars[label] = (context, context.__enter__())
-        bars[label][1](1)
-        if done >= total:
-            bars.pop(label)[0].__exit__(None, None, None)
+        def advance(label: str, done: int, total: int) -> None:
+            # No bar appears when the pictures are there already.
+            if label not in advances:
+                advances[label] = bars.enter_context(progress.task(label, total))
+            advances[label]()
 
-    return prepare.prepare(spec, split, count, seed, cache, offline, progress.line, advance)
+        return prepare.prepare(spec, split, count, seed, cache, offline, progress.line, advance)
 
 
 def open_done(model: Path, recipe: Recipe | None, scratch: Path) -> Done:
@@ -86,20 +85,6 @@ def open_done(model: Path, recipe: Recipe | None, scratch: Path) -> Done:
         if path.is_file() and path.name not in (stage_cache.NOTE, "digest.json"):
             digest.update(f"{path.relative_to(folder.path)}\0{sha256_of(path)}\n".encode())
     return Done("given", folder.path, digest.hexdigest(), 0.0, True, str(model))
-
-
-def refuse_foreign(out: Path) -> None:
-    """Fail before minutes of work, not after: EK106 when the output folder could not be written."""
-    from edgekit.bundle import replace_folder
-
-    class _Enough(Exception):
-        pass
-
-    try:
-        with replace_folder(out):
-            raise _Enough
-    except _Enough:
-        pass
 
 
 def explain(

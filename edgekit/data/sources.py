@@ -205,6 +205,7 @@ def _source_failure() -> Iterator[None]:
         if error.errno in FULL:
             raise
         raise SourceFailed(str(error) or type(error).__name__) from error
+    # zipfile raises NotImplementedError for a compression that it does not know.
     except (http.client.HTTPException, NotImplementedError, RuntimeError, ValueError) as error:
         raise SourceFailed(str(error) or type(error).__name__) from error
 

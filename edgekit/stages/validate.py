@@ -131,23 +131,7 @@ def run(
                 _golden(out / GOLDEN / f"{k}", path, picture, feed, wanted, got, float_answers, targets, info)
             advance()
 
-    metrics: dict[str, Metrics] = {"fp32.paddle": {"n": len(float_answers)}}
-    names = [path.name for path in images.paths]
-    if images.annotations is not None:
-        metrics["fp32.paddle"].update(evaluate.truth(info, images.annotations, names, float_answers))
-    outputs: list[dict[str, Any]] = []
-    for target in targets:
-        found = evaluate.compare(info, float_answers, target.answers)
-        found.update(_summary(target.differences))
-        found["identical_answers"] = _identical(float_answers, target.answers)
-        if images.annotations is not None:
-            found.update(evaluate.truth(info, images.annotations, names, target.answers))
-            for metric in ("ap", "top1"):
-                before, after = metrics["fp32.paddle"].get(metric), found.get(metric)
-                if before is not None and after is not None:
-                    found[f"{metric}_drop"] = before - after
-        metrics[target.name] = found
-        outputs += _outputs(target.name, target.differences)
+    metrics, outputs = _against_float(info, images, float_answers, targets)
     if both:
         metrics[BOTH] = _summary(both)
         outputs += _outputs(BOTH, both)
@@ -177,6 +161,30 @@ def run(
         if (found := metrics[target.name]).get(key) is not None
     ]
     return f"{key} on {len(images.paths)} pictures: {', '.join(told)}"
+
+
+def _against_float(
+    info: ModelInfo, images: ImageSet, float_answers: list[Answer], targets: list[Target]
+) -> tuple[dict[str, Metrics], list[dict[str, Any]]]:
+    """Metrics of every target, and of the float program itself where there is truth; rows per raw output."""
+    metrics: dict[str, Metrics] = {"fp32.paddle": {"n": len(float_answers)}}
+    names = [path.name for path in images.paths]
+    if images.annotations is not None:
+        metrics["fp32.paddle"].update(evaluate.truth(info, images.annotations, names, float_answers))
+    outputs: list[dict[str, Any]] = []
+    for target in targets:
+        found = evaluate.compare(info, float_answers, target.answers)
+        found.update(_summary(target.differences))
+        found["identical_answers"] = _identical(float_answers, target.answers)
+        if images.annotations is not None:
+            found.update(evaluate.truth(info, images.annotations, names, target.answers))
+            for metric in ("ap", "top1"):
+                before, after = metrics["fp32.paddle"].get(metric), found.get(metric)
+                if before is not None and after is not None:
+                    found[f"{metric}_drop"] = before - after
+        metrics[target.name] = found
+        outputs += _outputs(target.name, target.differences)
+    return metrics, outputs
 
 
 def _targets(exported: ModelFolder, converted: Path, scratch: Path) -> list[Target]:

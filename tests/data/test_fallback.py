@@ -120,7 +120,7 @@ def test_unsafe_members_and_a_failing_dpkg(tmp_path: Path, monkeypatch: pytest.M
 def test_the_systems_hooks_are_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a hook of a container image would empty the system's package cache."""
     if subprocess.run(["sh", "-c", "command -v apt-config"], capture_output=True).returncode:
-        pytest.skip("no apt here")
+        pytest.skip("no apt here")  # its configuration cannot be read without it
     (tmp_path / "system.conf").write_text('APT::Update::Post-Invoke { "rm -rf /"; };\n')
     (tmp_path / "ours.conf").write_text(debian.CONFIG.format(root=tmp_path))
     child = subprocess.run(
