@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from edgekit.program.graph import Program, attr, inputs, outputs
 
@@ -12,10 +15,9 @@ def shapes(
 ) -> dict[str, list[int]]:
     """Shape of every tensor, inferred by Paddle itself for the given batch size and input shapes.
 
-    Free input dimensions other than the batch must be given in `inputs_at`.
+    Free input dimensions other than the batch must be given in `inputs_at`. What the program computes
+    from its input's shape (a reshape to a computed one) stays -1.
     """
-    from paddle.base import core
-
     desc = type(program.desc)()
     desc.CopyFrom(program.desc)
     feeds = set(program.feeds)
@@ -23,19 +25,60 @@ def shapes(
         if v.name in feeds:
             dims = list((inputs_at or {}).get(v.name, v.type.lod_tensor.tensor.dims))
             dims = [batch if k == 0 and d < 0 else d for k, d in enumerate(dims)]
-            del v.type.lod_tensor.tensor.dims[:]
-            v.type.lod_tensor.tensor.dims.extend(dims)
+            _set_dims(v, dims)
+    return _inferred(desc)
+
+
+def infer_shapes(program: Program) -> None:
+    """Declare the shapes of all tensors anew after an edit, free dimensions as -1 (in place)."""
+    found = _inferred(program.desc)
+    for v in program.block.vars:
+        if v.name in found and not v.persistable:
+            _set_dims(v, found[v.name])
+
+
+def measured_shapes(program: Program, inputs_at: dict[str, list[int]] | None = None) -> dict[str, list[int]]:
+    """Like `shapes` at batch 1, with the program run once on zeros where a shape depends on a computed one."""
+    found = shapes(program, inputs_at=inputs_at)
+    made = {
+        name
+        for op in program.block.ops
+        for slot in op.outputs
+        for name in slot.arguments
+        if op.type not in ("feed", "fetch") and slot.parameter not in ("XShape", "Mask")
+    }
+    unknown = [name for name in found if name in made and any(d < 0 for d in found[name])]
+    if not unknown:
+        return found
+    import tempfile
+    from pathlib import Path
+
+    from edgekit.backends import paddle as backend
+    from edgekit.program import edit, graph
+
+    with tempfile.TemporaryDirectory() as scratch:
+        graph.write(edit.cut(program, {name: name for name in unknown}), Path(scratch))
+        run = backend.load(Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams", optimise=False)
+        answers = run({name: np.zeros(found[name], np.float32) for name in program.feeds})
+    return {**found, **{name: list(value.shape) for name, value in answers.items()}}
+
+
+def _inferred(desc: Any) -> dict[str, list[int]]:
+    from paddle.base import core
+
     made = core.ProgramDesc(desc.SerializeToString())
     block = made.block(0)
     for k in range(block.op_size()):
         op = block.op(k)
         if op.type() not in ("feed", "fetch"):
             op.infer_shape(block)
-    found: dict[str, list[int]] = {}
-    for v in desc.blocks[0].vars:
-        if v.name not in ("feed", "fetch"):
-            found[v.name] = list(block.find_var(v.name.encode()).shape())
-    return found
+    names = [v.name for v in desc.blocks[0].vars if v.name not in ("feed", "fetch")]
+    return {name: list(block.find_var(name.encode()).shape()) for name in names}
+
+
+def _set_dims(v: Any, dims: list[int]) -> None:
+    del v.type.lod_tensor.tensor.dims[:]
+    v.type.lod_tensor.tensor.dims.extend(dims)
 
 
 def layer_costs(program: Program, inputs_at: dict[str, list[int]] | None = None) -> dict[str, int]:
