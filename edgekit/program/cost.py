@@ -58,7 +58,9 @@ def measured_shapes(program: Program, inputs_at: dict[str, list[int]] | None = N
 
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(edit.cut(program, {name: name for name in unknown}), Path(scratch))
-        run = backend.load(Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams", optimise=False)
+        run = backend.load(
+            Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams", optimise=False
+        )
         answers = run({name: np.zeros(found[name], np.float32) for name in program.feeds})
     return {**found, **{name: list(value.shape) for name, value in answers.items()}}
 

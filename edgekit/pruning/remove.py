@@ -59,7 +59,9 @@ def _attributes(program: Program, trace: Trace, keep: Callable[[Ints], Mask]) ->
         elif op.type.endswith(("conv2d", "conv2d_transpose")):
             if _is_depthwise(program, op):
                 set_attr(op, "groups", int(mask.sum()))
-        elif op.type == "split" and attr(op, "axis", 0) % len(program.shape(inputs(op, "X")[0])) == source.axis:
+        elif (
+            op.type == "split" and attr(op, "axis", 0) % len(program.shape(inputs(op, "X")[0])) == source.axis
+        ):
             set_attr(op, "sections", [int(keep(trace.tensors[n].atoms).sum()) for n in outputs(op, "Out")])
             set_attr(op, "num", 0)
         elif op.type == "slice" and source.axis in attr(op, "axes", []):

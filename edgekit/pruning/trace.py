@@ -50,7 +50,9 @@ class _Walk:
     atoms: Atoms = field(default_factory=Atoms)
     slices: dict[tuple[str, int], tuple[Role, Ints]] = field(default_factory=dict)
     tensors: dict[str, Along] = field(default_factory=dict)
-    fixed: dict[tuple[str, int | None], str] = field(default_factory=dict)  # axes of parameters that must stay
+    fixed: dict[tuple[str, int | None], str] = field(
+        default_factory=dict
+    )  # axes of parameters that must stay
     shuffles: dict[str, list[Op]] = field(default_factory=dict)
     inside: set[str] = field(default_factory=set)  # tensors within a channel shuffle
 
@@ -412,9 +414,7 @@ def _settable(walk: _Walk, op: Op, axis: int) -> bool:
     return maker is not None and maker.type == "fill_constant" and alone
 
 
-def _block(
-    old: list[int], new: list[int], axis: int
-) -> tuple[tuple[int, int], tuple[int, int]] | None:
+def _block(old: list[int], new: list[int], axis: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """The smallest run of old axes around `axis` that a reshape turns into a run of new axes."""
     i = j = 0
     while i < len(old) and j < len(new):
@@ -510,4 +510,3 @@ RULES: dict[str, Rule] = {
         "bilinear_interp_v2",
     ), _same),
 }  # fmt: skip
-
