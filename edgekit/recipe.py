@@ -20,12 +20,27 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, Validati
 
 from edgekit.data.sources import Source
 from edgekit.errors import EdgekitError
-from edgekit.folder import ClassificationPost, DetectionPost, Preprocess, Strict, TaskName
+from edgekit.folder import (
+    ClassificationPost,
+    DetectionPost,
+    Preprocess,
+    Strict,
+    TaskName,
+    TextDetectionPost,
+)
 from edgekit.recipe_errors import check_keys, fields, from_pydantic, item, join, members, nearest
 
 # How thresholds are chosen; `pact` is a word that recipes may already hold in a preset.
 METHODS = ("kl", "mse")
 Target = Literal["onnx", "lite-arm", "lite-x86"]
+
+# The pictures that a task brings along: their kind, how many for calibration and how many for evaluation.
+# A page holds twenty lines of text, each as good as a picture of its own.
+_PICTURES = {
+    "classification": ("composed_classification", 128, 200),
+    "detection": ("composed_detection", 128, 200),
+    "text_detection": ("rendered_pages", 64, 80),
+}
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 _GATE = re.compile(r"\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
@@ -72,7 +87,7 @@ class Program(Strict):
 
 
 class Pictures(Strict):
-    kind: Literal["composed_detection", "composed_classification", "folder"]
+    kind: Literal["composed_detection", "composed_classification", "rendered_pages", "folder"]
     path: str | None = None
     count: StrictInt = Field(gt=0)
 
@@ -92,6 +107,59 @@ class Data(Strict):
 class Quantize(Strict):
     method: str = "kl"
     keep_float: list[str] = Field(default=[], alias="float")  # glob patterns of layers that stay float
+
+
+def _share(value: Any) -> Any:
+    match = re.fullmatch(r"-(\d+(?:\.\d+)?)%", value) if isinstance(value, str) else None
+    if match is None or not 0 < float(match[1]) < 100:
+        raise ValueError('expected a reduction between 0 and 100 %, such as "-25%"')
+    return value
+
+
+Reduction = Annotated[str, BeforeValidator(_share)]
+
+
+class Distil(Strict):
+    """Training of the pruned program on the float one's answers; no labels needed."""
+
+    minutes: float = Field(gt=0, default=15)
+    pictures: StrictInt = Field(gt=0, default=512)  # of the training split
+    batch: StrictInt = Field(gt=0, default=16)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(gt=0, default=5e-4)
+
+
+class Prune(Strict):
+    """What goes is a budget (`flops` or `params`), or a share of named layers (`ratios`); neither: only what
+    is dead."""
+
+    criterion: Literal["fpgm", "fpgm-weights", "l1", "energy", "refit", "random"] = "fpgm"
+    flops: Reduction | None = None
+    params: Reduction | None = None
+    ratios: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}  # glob pattern of layers -> share of channels
+    allocation: Literal["sensitivity", "uniform"] = "sensitivity"
+    dead: bool = True
+    skip: list[str] = []  # glob patterns of layers that lose no channel
+    multiple: StrictInt = Field(default=8, ge=1)  # of channels that stay; half of it where a layer is small
+    most: float = Field(default=0.6, gt=0, lt=1)  # share of a layer's channels that may go
+    recover: list[Literal["statistics", "refit"]] = ["refit"]
+    distil: Distil | None = None
+    seed: StrictInt = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Prune:
+        if sum((self.flops is not None, self.params is not None, bool(self.ratios))) > 1:
+            raise ValueError("expected one of flops, params and ratios, but more than one is given")
+        return self
+
+    @property
+    def budget(self) -> tuple[str, float] | None:
+        """("flops" or "params", the share to go)."""
+        for kind in ("flops", "params"):
+            text = getattr(self, kind)
+            if text is not None:
+                return kind, float(text.strip("-%")) / 100
+        return None
 
 
 class Convert(Strict):
@@ -116,10 +184,10 @@ class Recipe(Strict):
     weights: list[Annotated[Source, AfterValidator(_both_files)]] = []  # tried in order
     program: Program
     preprocess: Preprocess
-    postprocess: ClassificationPost | DetectionPost = Field(discriminator="kind")
+    postprocess: ClassificationPost | DetectionPost | TextDetectionPost = Field(discriminator="kind")
     labels: str  # a file of recipes/labels, or one beside the recipe that names it
     data: Data
-    prune: dict[str, Any] | None = None
+    prune: Prune | None = None
     quantize: Quantize | None = None
     convert: Convert = Convert()
     validation: Validate = Field(default=Validate(), alias="validate")
@@ -132,11 +200,15 @@ class Recipe(Strict):
         """The pictures that a task brings along, unless the recipe has a folder of its own."""
         if not isinstance(raw, dict) or not isinstance(raw.get("data", {}), dict):
             return raw
+        task = str(raw.get("task"))
+        if task not in _PICTURES:
+            return raw  # the task is refused, and with it all that would follow from it
         data = dict(raw.get("data", {}))
-        for split, count in (("calibration", 128), ("evaluation", 200)):
+        brought, *counts = _PICTURES[task]
+        for split, count in zip(("calibration", "evaluation"), counts, strict=True):
             given = data.get(split, {})
             if isinstance(given, dict):
-                kind = "folder" if given.get("path") is not None else f"composed_{raw.get('task')}"
+                kind = "folder" if given.get("path") is not None else brought
                 data[split] = {"kind": kind, "count": count, **given}
         return {**raw, "data": data}
 
@@ -390,12 +462,6 @@ def _split(key: str) -> list[str]:
 
 
 def _refuse_what_is_missing(recipe: Recipe) -> None:
-    if recipe.prune is not None:
-        raise EdgekitError(
-            "EK104",
-            f"Recipe '{recipe.name}' asks for pruning, but FPGM pruning does not exist yet in this version. "
-            "Add `--set prune=null` to go without it.",
-        )
     method = recipe.quantize.method if recipe.quantize is not None else "kl"
     if method not in METHODS:
         raise EdgekitError(

@@ -38,7 +38,7 @@ def infer_shapes(program: Program) -> None:
 
 
 def measured_shapes(program: Program, inputs_at: dict[str, list[int]] | None = None) -> dict[str, list[int]]:
-    """Like `shapes` at batch 1, with the program run once on zeros where a shape depends on a computed one."""
+    """Like `shapes` at batch 1, with the program run once on zeros where a shape is computed."""
     found = shapes(program, inputs_at=inputs_at)
     made = {
         name

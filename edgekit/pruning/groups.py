@@ -27,19 +27,19 @@ class Group:
 
 
 def groups(trace: Trace) -> list[Group]:
-    """The groups in the order of their first producers. Names are those of the first producer's weight."""
+    """The groups in the order of their first producers. Named after the first producer, as layers are."""
     made: dict[int, dict[str, int]] = {}
     read: dict[int, dict[str, None]] = {}
     for piece in trace.slices:
         for atom in piece.atoms:
             if piece.role == "out":
-                own = made.setdefault(int(atom), {})
-                own[piece.parameter] = own.get(piece.parameter, 0) + 1
+                counts = made.setdefault(int(atom), {})
+                counts[piece.parameter] = counts.get(piece.parameter, 0) + 1
             elif piece.role == "in":
                 read.setdefault(int(atom), {})[piece.parameter] = None
     by_producers: dict[tuple[tuple[str, int], ...], list[int]] = {}
-    for atom, producers in made.items():
-        by_producers.setdefault(tuple(producers.items()), []).append(atom)
+    for atom, counts in made.items():
+        by_producers.setdefault(tuple(counts.items()), []).append(atom)
     result = []
     for key, atoms in by_producers.items():
         reasons = list(dict.fromkeys(r for atom in atoms for r in trace.reasons.get(atom, [])))

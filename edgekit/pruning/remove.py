@@ -24,10 +24,9 @@ def remove(program: Program, trace: Trace, removed: set[int]) -> Program:
     if kept := sorted(removed & trace.reasons.keys()):
         raise ValueError(f"atoms {kept[:5]} must stay: {trace.reasons[kept[0]]}")
     made = program.copy()
-    lost = np.asarray(sorted(removed), np.int64)
 
     def keep(atoms: Ints) -> Mask:
-        mask = ~np.isin(atoms, lost)
+        mask = ~lost_mask(atoms, removed)
         if not mask.any():
             raise ValueError("a tensor would lose its last channel")
         return mask
@@ -42,6 +41,11 @@ def remove(program: Program, trace: Trace, removed: set[int]) -> Program:
     _attributes(made, trace, keep)
     cost.infer_shapes(made)
     return made
+
+
+def lost_mask(atoms: Ints, removed: set[int]) -> Mask:
+    """Which entries of `atoms` are in `removed`."""
+    return np.isin(atoms, np.asarray(sorted(removed), np.int64))
 
 
 def _attributes(program: Program, trace: Trace, keep: Callable[[Ints], Mask]) -> None:

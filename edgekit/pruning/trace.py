@@ -7,7 +7,6 @@ them. What has no rule protects the atoms that reach it, and says so.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -341,9 +340,9 @@ def _slice(walk: _Walk, op: Op) -> None:
     if along is None:
         return None
     axes, gone = attr(op, "axes", []), attr(op, "decrease_axis", []) or []
-    if any(inputs(op, s) for s in ("StartsTensor", "EndsTensor", "StartsTensorList", "EndsTensorList")):
-        if along.axis in axes:
-            return walk.stop(op, "slice at computed places")
+    computed = ("StartsTensor", "EndsTensor", "StartsTensorList", "EndsTensorList")
+    if along.axis in axes and any(inputs(op, slot) for slot in computed):
+        return walk.stop(op, "slice at computed places")
     if along.axis in gone:
         return walk.stop(op, "slice picks one channel")
     atoms = along.atoms
