@@ -32,6 +32,7 @@ CODES: dict[str, tuple[int, str]] = {
     "EK411": (INPUT, "an archive holds an unsafe path"),
     "EK501": (ENGINE, "an engine (Paddle, Paddle Lite, paddle2onnx, ONNX Runtime) failed or crashed"),
     "EK502": (ENGINE, "an engine is missing or has a version that edgekit was not measured with"),
+    "EK503": (ENGINE, "training diverged: the loss is no longer a number"),
 }
 
 

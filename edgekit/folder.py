@@ -18,7 +18,7 @@ from edgekit.errors import EdgekitError
 SCHEMA = 1
 PROGRAM, PARAMETERS, DESCRIPTION = "inference.pdmodel", "inference.pdiparams", "model.json"
 
-TaskName = Literal["classification", "detection"]
+TaskName = Literal["classification", "detection", "text_detection"]
 
 
 class Strict(BaseModel):
@@ -77,6 +77,18 @@ class DetectionPost(Strict):
     keep_top_k: int = 100
 
 
+class TextDetectionPost(Strict):
+    """Regions out of a map of probabilities, as PaddleOCR's DB post-processing with quads does it."""
+
+    kind: Literal["text_detection"] = "text_detection"
+    map: str  # float32 [N, 1, height, width], already probabilities; it stands for the whole input
+    threshold: float = 0.3  # a pixel above it is text
+    box_threshold: float = 0.6  # the least mean of a region
+    unclip_ratio: float = 1.5  # regions grow by area * ratio / perimeter
+    max_candidates: int = 1000
+    min_size: int = 3  # the shorter side in pixels of the map, before growing
+
+
 class ModelInfo(Strict):
     """`model.json`."""
 
@@ -86,9 +98,14 @@ class ModelInfo(Strict):
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     preprocess: Preprocess
-    postprocess: ClassificationPost | DetectionPost = Field(discriminator="kind")
+    postprocess: ClassificationPost | DetectionPost | TextDetectionPost = Field(discriminator="kind")
     labels: list[str]
     lineage: list[dict[str, Any]] = []
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether this is not the network any more that was fetched."""
+        return any(entry.get("stage") == "prune" for entry in self.lineage)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def compress(
     offline: bool,
     progress: Progress,
 ) -> Result:
-    """fetch, quantize, export, convert, validate, bundle: from trained weights to a proved bundle."""
+    """fetch, prune, quantize, export, convert, validate, bundle: from trained weights to a proved bundle."""
     bounds = recipe.validation.parsed()
     gates.check_names(bounds)
     run = Run(force, offline, progress)
@@ -36,14 +36,21 @@ def compress(
 
     first = run.fetch(recipe)
     model = first
-    calibration = None
-    if recipe.quantize is not None:
+    calibration = original = None
+    if recipe.prune is not None or recipe.quantize is not None:
         calibration = run.pictures(recipe, data, "calibration")
+    if recipe.prune is not None and calibration is not None:
+        model = run.prune(model, recipe.prune, calibration)
+        if recipe.prune.distil is not None:
+            model = run.distil(model, first, recipe.prune.distil, run.pictures(recipe, data, "training"))
+        if (targets := plan.original_targets(recipe.convert)) is not None:
+            original = run.original(first, targets)
+    if recipe.quantize is not None and calibration is not None:
         model = run.quantize(model, recipe.quantize, calibration)
     exported = run.export(model)
     converted = run.convert(exported, recipe.convert)
     evaluation = run.pictures(recipe, data, "evaluation")
-    validated = run.validate(first, exported, converted, evaluation)
+    validated = run.validate(first, original, exported, converted, evaluation)
     plan.remember(run.cache, recipe, run.depended)
     return _bundle(run, recipe, preset, out, exported, converted, validated, calibration, evaluation)
 

@@ -16,12 +16,56 @@ from edgekit.data.files import sha256_of, write_bytes
 from edgekit.data.images import ImageSet
 from edgekit.data.prepare import DataSpec
 from edgekit.errors import EdgekitError
-from edgekit.recipe import Convert, Quantize, Recipe
+from edgekit.recipe import Convert, Distil, Prune, Quantize, Recipe
 from edgekit.result import Result
 from edgekit.stage_cache import Done
 
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
-VERSIONS = {"quantize": 1, "export": 1, "convert": 1, "validate": 1}
+VERSIONS = {
+    "sensitivity": 2,
+    "prune": 1,
+    "distil": 1,
+    "quantize": 1,
+    "export": 1,
+    "convert": 1,
+    "validate": 2,
+}
+
+# What the sensitivity of a model depends on besides its pictures; budgets share one measurement.
+_MEASURED = {"criterion", "dead", "skip", "ratios", "multiple", "most", "seed"}
+
+
+def sensitivity_components(model: str, section: Prune, pictures: str) -> dict[str, Any]:
+    wanted = section.model_dump(mode="json", include=_MEASURED)
+    return {
+        "model": model,
+        "prune": {**wanted, "points": section.needs_sensitivity},
+        "pictures": pictures,
+        "version": VERSIONS["sensitivity"],
+    }
+
+
+def prune_components(model: str, measured: str | None, section: Prune, pictures: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "sensitivity": measured,
+        "prune": section.model_dump(mode="json", exclude={"distil"}),
+        "pictures": pictures,
+        "version": VERSIONS["prune"],
+    }
+
+
+def distil_components(
+    model: str, teacher: str, section: Distil, pictures: str, labels: str | None
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "teacher": teacher,
+        "distil": section.model_dump(mode="json"),
+        "pictures": pictures,
+        "labels": labels,
+        "version": VERSIONS["distil"],
+    }
 
 
 def quantize_components(model: str, section: Quantize, pictures: str) -> dict[str, Any]:
@@ -41,13 +85,36 @@ def convert_components(model: str, section: Convert) -> dict[str, Any]:
     return {"model": model, "convert": section.model_dump(mode="json"), "version": VERSIONS["convert"]}
 
 
-def validate_components(reference: str, converted: str, pictures: str) -> dict[str, Any]:
+def original_components(model: str, section: Convert) -> dict[str, Any]:
+    versions = {name: VERSIONS[name] for name in ("export", "convert")}
+    return {"model": model, "convert": section.model_dump(mode="json"), "version": versions}
+
+
+def validate_components(
+    reference: str, original: str | None, converted: str, pictures: str
+) -> dict[str, Any]:
     return {
         "reference": reference,
+        "original": original,
         "model": converted,
         "pictures": pictures,
         "version": VERSIONS["validate"],
     }
+
+
+def original_targets(section: Convert) -> Convert | None:
+    """What the float original is converted to, to be compared with: no twin to execute."""
+    targets = [target for target in section.targets if target != "lite-x86"]
+    return Convert(targets=targets) if targets else None
+
+
+def wanted_pictures(recipe: Recipe, split: Split) -> tuple[DataSpec, int]:
+    """Of which kind the pictures of a split are, and how many. Training has pictures like calibration."""
+    found = recipe.data.evaluation if split == "evaluation" else recipe.data.calibration
+    count = found.count
+    if split == "training" and recipe.prune is not None and recipe.prune.distil is not None:
+        count = recipe.prune.distil.pictures
+    return DataSpec(kind=found.kind, path=found.path), count
 
 
 def pictures(
@@ -57,8 +124,7 @@ def pictures(
     if data is not None:
         spec, count, seed = DataSpec(kind="folder", path=str(data)), None, 0
     elif recipe is not None:
-        wanted = recipe.data.calibration if split == "calibration" else recipe.data.evaluation
-        spec, count, seed = DataSpec(kind=wanted.kind, path=wanted.path), wanted.count, recipe.data.seed
+        (spec, count), seed = wanted_pictures(recipe, split), recipe.data.seed
     else:
         raise EdgekitError(
             "EK107", "Which pictures? Give your own with --data, or a --recipe that names some."
@@ -111,22 +177,36 @@ def explain(
 
     def digest(split: Split) -> str | None:
         if data is None:
-            wanted = recipe.data.calibration if split == "calibration" else recipe.data.evaluation
-            spec = DataSpec(kind=wanted.kind, path=wanted.path)
-            if not prepare.is_ready(spec, split, wanted.count, recipe.data.seed, cache):
+            spec, count = wanted_pictures(recipe, split)
+            if not prepare.is_ready(spec, split, count, recipe.data.seed, cache):
                 return None
         return pictures(recipe, data, split, cache, True, progress).digest
 
     key = first = add("fetch", fetch.components(recipe))
-    if recipe.quantize is not None:
+    if recipe.prune is not None or recipe.quantize is not None:
         calibration = digest("calibration")
         known = calibration is not None
+    if recipe.prune is not None:
+        section, seen, measured = recipe.prune, calibration or "not made yet", None
+        if section.removes:
+            measured = add("sensitivity", sensitivity_components(key, section, seen))
+        key = add("prune", prune_components(key, measured, section, seen))
+        if section.distil is not None:
+            training = digest("training")
+            known = known and training is not None
+            key = add(
+                "distil", distil_components(key, first, section.distil, training or "not made yet", None)
+            )
+    if recipe.quantize is not None:
         key = add("quantize", quantize_components(key, recipe.quantize, calibration or "not made yet"))
     key = add("export", export_components(key))
     key = add("convert", convert_components(key, recipe.convert))
     evaluation = digest("evaluation")
     known = known and evaluation is not None
-    add("validate", validate_components(first, key, evaluation or "not made yet"))
+    original = None
+    if recipe.prune is not None and (section_of := original_targets(recipe.convert)) is not None:
+        original = add("original", original_components(first, section_of))
+    add("validate", validate_components(first, original, key, evaluation or "not made yet"))
     lines = [f"{r['stage']:10} " + ("cached" if r["cached"] else f"would run: {r['why']}") for r in rows]
     return Result(lines, {"dry": rows})
 

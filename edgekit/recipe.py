@@ -126,7 +126,8 @@ class Distil(Strict):
     pictures: StrictInt = Field(gt=0, default=512)  # of the training split
     batch: StrictInt = Field(gt=0, default=16)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(gt=0, default=5e-4)
+    learning_rate: float = Field(gt=0, default=1e-3)
+    seed: StrictInt = Field(default=0, ge=0)
 
 
 class Prune(Strict):
@@ -151,6 +152,15 @@ class Prune(Strict):
         if sum((self.flops is not None, self.params is not None, bool(self.ratios))) > 1:
             raise ValueError("expected one of flops, params and ratios, but more than one is given")
         return self
+
+    @property
+    def removes(self) -> bool:
+        """Whether anything but dead channels is to go."""
+        return self.budget is not None or bool(self.ratios)
+
+    @property
+    def needs_sensitivity(self) -> bool:
+        return self.budget is not None and self.allocation == "sensitivity"
 
     @property
     def budget(self) -> tuple[str, float] | None:
@@ -459,6 +469,22 @@ def _split(key: str) -> list[str]:
         parts.append(part)
         annotation = fields(annotation).get(part, inner)
     return parts
+
+
+def prune_section(
+    recipe: Recipe | None, flops: str | None, params: str | None, minutes: float | None
+) -> Prune:
+    """What `edgekit prune` is asked for: the recipe's section with the command line's options over it."""
+    base = recipe.prune if recipe is not None and recipe.prune is not None else Prune()
+    raw = base.model_dump(mode="json")
+    if flops is not None or params is not None:
+        raw |= {"flops": flops, "params": params, "ratios": {}}
+    if minutes is not None:
+        raw["distil"] = {**(raw["distil"] or {}), "minutes": minutes}
+    try:
+        return Prune.model_validate(raw)
+    except ValidationError as error:
+        raise from_pydantic(error, raw, lambda key: f"--{key}") from error
 
 
 def _refuse_what_is_missing(recipe: Recipe) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from edgekit.report.schema import Report
 
 _SHOWN = (
-    "agreement_ap", "same_class", "top1_agreement", "top1_agreement_sure", "kl_divergence", "ap", "ap_drop",
-    "cosine", "sqnr_db", "max_abs_diff", "identical_answers", "size_ratio", "n",
+    "agreement_ap", "same_class", "top1_agreement", "top1_agreement_sure", "kl_divergence",
+    "agreement_hmean", "agreement_hmean75", "ap", "ap_drop", "hmean", "hmean75", "hmean_drop", "cosine", "sqnr_db", "max_abs_diff", "identical_answers", "size_ratio", "n",
 )  # fmt: skip
 
 
@@ -46,16 +46,16 @@ def closing(report: Report, out: Path) -> list[str]:
     lines = []
     sizes = {file.role: file.bytes for file in report.files}
     for kind in ("onnx", "nb"):
-        before, after = sizes.get(f"fp32.{kind}"), sizes.get(f"int8.{kind}")
-        if before and after:
-            lines.append(
-                f".{kind}: {before / 1e6:.2f} MB -> {after / 1e6:.2f} MB int8 ({after / before:.2f} x)"
-            )
+        what = "int8" if f"int8.{kind}" in sizes else "fp32"
+        ratio, after = report.metrics.get(f"{what}.{kind}", {}).get("size_ratio"), sizes.get(f"{what}.{kind}")
+        if ratio and after:
+            before = after / ratio
+            lines.append(f".{kind}: {before / 1e6:.2f} MB -> {after / 1e6:.2f} MB {what} ({ratio:.2f} x)")
     if report.latency is not None:
         timing = report.latency
+        times = " -> ".join(f"{name} {value:.1f} ms" for name, value in timing.times)
         lines.append(
-            f"{timing.engine}, one thread, in turns: {timing.float_ms:.1f} ms -> {timing.int8_ms:.1f} ms "
-            f"int8 ({timing.speedup:.2f} x as fast) on {timing.cpu}"
+            f"{timing.engine}, one thread, in turns: {times} ({timing.speedup:.2f} x as fast) on {timing.cpu}"
         )
     return [*lines, f"{report.verdict}: {out} (open {out / 'report.html'})"]
 
@@ -73,6 +73,7 @@ def collect(
 ) -> dict[str, Any]:
     """The report as `edgekit.report.schema.Report` wants it, without the bundle's files."""
     from edgekit import cpu
+    from edgekit.folder import ModelFolder
     from edgekit.program import cost, graph
     from edgekit.quantization import rule, table
 
@@ -80,6 +81,8 @@ def collect(
     program = graph.load(exported)
     layers = table.load(exported).layers if quantized else rule.layers(program, ["*"])
     macs = sum(layer.macs for layer in layers)
+    lineage = ModelFolder.open(exported).info.lineage
+    pruned = next((entry for entry in lineage if entry.get("stage") == "prune"), None)
     kernels = json.loads((converted / "convert.json").read_text())["kernels"]
     int8_nb = f"{recipe.name}.int8.nb"
     not_executed = []
@@ -125,6 +128,8 @@ def collect(
         "model": {
             "params": cost.parameter_count(program),
             "macs": macs,
+            "params_before": pruned["params"][0] if pruned is not None else None,
+            "macs_before": pruned["macs"][0] if pruned is not None else None,
             "int8_macs_share": sum(layer.macs for layer in layers if layer.int8) / max(1, macs)
             if quantized
             else 0,

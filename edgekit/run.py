@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from edgekit import plan, stage_cache
 from edgekit.cachedir import cache_dir
 from edgekit.console import Progress
 from edgekit.data.cutouts import Split
+from edgekit.data.files import sha256_of
 from edgekit.data.images import ImageSet
 from edgekit.folder import ModelFolder
-from edgekit.recipe import Convert, Quantize, Recipe
+from edgekit.recipe import Convert, Distil, Prune, Quantize, Recipe
 from edgekit.stage_cache import Done
 
 
@@ -48,6 +50,65 @@ class Run:
             lambda out: stage.run(recipe, out, self.cache, self.offline, self.progress.line),
         )
 
+    def sensitivity(self, model: Done, section: Prune, images: ImageSet) -> Done:
+        components = plan.sensitivity_components(model.key, section, images.digest)
+
+        def make(out: Path) -> str:
+            from edgekit.stages import sensitivity as stage
+
+            return stage.run(ModelFolder.open(model.path), section, images, out, self.progress)
+
+        return self.stage("sensitivity", components, make)
+
+    def prune(self, model: Done, section: Prune, images: ImageSet) -> Done:
+        measured = self.sensitivity(model, section, images) if section.removes else None
+        key = measured.key if measured is not None else None
+        components = plan.prune_components(model.key, key, section, images.digest)
+
+        def make(out: Path) -> str:
+            from edgekit.stages import prune as stage
+
+            path = measured.path if measured is not None else None
+            return stage.run(ModelFolder.open(model.path), section, path, images, out, self.progress)
+
+        return self.stage("prune", components, make)
+
+    def distil(
+        self, model: Done, teacher: Done, section: Distil, images: ImageSet, labels: Path | None = None
+    ) -> Done:
+        digest = sha256_of(labels) if labels is not None else None
+        components = plan.distil_components(model.key, teacher.key, section, images.digest, digest)
+        # Answers and checkpoints stay here when the run is killed; the key says what they belong to.
+        work = self.cache / "work" / f"distil-{stage_cache.key_of('distil', components)[:24]}"
+
+        def make(out: Path) -> str:
+            from edgekit.stages import distil as stage
+
+            return stage.run(
+                ModelFolder.open(model.path),
+                ModelFolder.open(teacher.path),
+                section,
+                images,
+                labels,
+                work,
+                out,
+                self.progress,
+            )
+
+        return self.stage("distil", components, make)
+
+    def original(self, first: Done, section: Convert) -> Done:
+        """The float original as files, for a pruned model to be measured against."""
+
+        def make(out: Path) -> str:
+            from edgekit.stages import convert, export
+
+            with tempfile.TemporaryDirectory() as scratch:
+                export.run(ModelFolder.open(first.path), Path(scratch))
+                return convert.run(ModelFolder.open(Path(scratch)), section, out, self.progress)
+
+        return self.stage("original", plan.original_components(first.key, section), make)
+
     def quantize(self, model: Done, section: Quantize, images: ImageSet) -> Done:
         components = plan.quantize_components(model.key, section, images.digest)
 
@@ -74,14 +135,19 @@ class Run:
 
         return self.stage("convert", plan.convert_components(exported.key, section), make)
 
-    def validate(self, first: Done, exported: Done, converted: Done, images: ImageSet) -> Done:
-        components = plan.validate_components(first.key, converted.key, images.digest)
+    def validate(
+        self, first: Done, original: Done | None, exported: Done, converted: Done, images: ImageSet
+    ) -> Done:
+        """`original`: the float original's files, where the exported model is not that one any more."""
+        key = original.key if original is not None else None
+        components = plan.validate_components(first.key, key, converted.key, images.digest)
 
         def make(out: Path) -> str:
             from edgekit.stages import validate as stage
 
             return stage.run(
                 ModelFolder.open(first.path),
+                original.path if original is not None else None,
                 ModelFolder.open(exported.path),
                 converted.path,
                 images,

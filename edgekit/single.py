@@ -9,7 +9,7 @@ from edgekit import gates, plan, reporting, result, stage_cache
 from edgekit.console import Progress
 from edgekit.errors import EdgekitError
 from edgekit.folder import ModelFolder
-from edgekit.recipe import Convert, Quantize, Recipe
+from edgekit.recipe import Convert, Prune, Quantize, Recipe
 from edgekit.result import Result
 from edgekit.run import Run
 from edgekit.stage_cache import Done
@@ -24,6 +24,45 @@ def fetch(
     if dry:
         return plan.explain_fetch(recipe, run.cache)
     return _deliver(run, run.fetch(recipe), out)
+
+
+def prune(
+    model: Path,
+    recipe: Recipe | None,
+    *,
+    section: Prune,
+    labels: Path | None,
+    data: Path | None,
+    out: Path | None,
+    force: bool,
+    dry: bool,
+    offline: bool,
+    progress: Progress,
+) -> Result:
+    """A model folder, or a bare program with a recipe -> the same with fewer channels."""
+    run = Run(force, offline, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch))
+        out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.pruned"
+        if dry:
+            return plan.explain_one("prune", source)
+        done = run.prune(source, section, run.pictures(recipe, data, "calibration"))
+        if section.distil is not None:
+            training = run.pictures(recipe, data, "training")
+            done = run.distil(done, source, section.distil, training, labels)
+        return _deliver(run, done, out)
+
+
+def explain_groups(model: Path, recipe: Recipe | None, section: Prune) -> Result:
+    """`prune --explain`: every group of channels, who makes and reads it, why it may not be pruned."""
+    from edgekit.pruning import explain
+    from edgekit.stages import sensitivity
+
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch))
+        _, found, dead = sensitivity.prepared(ModelFolder.open(source.path), section)
+        rows = explain.rows(found, section)
+        return Result(explain.lines(rows, dead), {"dead": dead, "groups": rows})
 
 
 def quantize(
@@ -104,9 +143,13 @@ def validate(
                 "--recipe whose weights it came from.",
             )
         exported = run.export(source)
-        converted = run.convert(exported, recipe.convert if recipe is not None else Convert())
+        section = recipe.convert if recipe is not None else Convert()
+        converted = run.convert(exported, section)
+        before, targets = None, plan.original_targets(section)
+        if targets is not None and ModelFolder.open(source.path).info.is_pruned:
+            before = run.original(original, targets)
         evaluation = run.pictures(recipe, data, "evaluation")
-        validated = run.validate(original, exported, converted, evaluation)
+        validated = run.validate(original, before, exported, converted, evaluation)
         if out is not None:
             stage_cache.copy_out(validated, out)
         measured = result.measured(validated)

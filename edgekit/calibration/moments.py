@@ -70,27 +70,38 @@ def passes(
 
 def collect(
     program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
-) -> tuple[dict[str, Moments], dict[str, Floats]]:
-    """Moments of every layer's input, and its outputs before the bias at the same places, by weight.
-
-    Raises EK501 when a tensor is not finite.
-    """
-    moments: dict[str, Moments] = {}
-    outs: dict[str, list[Floats]] = {layer.weight: [] for layer in layers}
-    wanted = [name for layer in layers for name in (layer.input, layer.output)]
-    for start, values in passes(program, wanted, pictures):
+) -> dict[str, Moments]:
+    """Moments of every layer's input, by weight. Raises EK501 when a tensor is not finite."""
+    found: dict[str, Moments] = {}
+    for start, values in passes(program, [layer.input for layer in layers], pictures):
         for layer in layers:
             k = layer.matrix(program.params[layer.weight]).shape[1]
             x = rows(layer, values[layer.input], k, PLACES, start)
             if not np.isfinite(x).all():
                 raise EdgekitError("EK501", f"{layer.input} holds values that are not finite.")
-            found = Moments.of(x)
-            known = moments.get(layer.weight)
-            moments[layer.weight] = found if known is None else known.plus(found)
-            outs[layer.weight].append(answers(layer, values[layer.output], PLACES, start))
+            part = Moments.of(x)
+            known = found.get(layer.weight)
+            found[layer.weight] = part if known is None else known.plus(part)
         for _ in range(len(values[program.feeds[0]])):
             advance()
-    return moments, {name: np.concatenate(parts) for name, parts in outs.items()}
+    return found
+
+
+def layer_answers(
+    program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
+) -> dict[str, Floats]:
+    """What each layer answers, its bias included, where `rows` looks at its input: [n, out], by weight."""
+    found: dict[str, list[Floats]] = {layer.weight: [] for layer in layers}
+    for start, values in passes(program, [layer.output for layer in layers], pictures):
+        for layer in layers:
+            found[layer.weight].append(answers(layer, values[layer.output], PLACES, start))
+        for _ in range(len(values[program.feeds[0]])):
+            advance()
+    result = {}
+    for layer in layers:
+        bias = program.params[layer.bias].reshape(-1) if layer.bias is not None else np.zeros(1)
+        result[layer.weight] = np.concatenate(found[layer.weight]) + bias.astype(np.float32)
+    return result
 
 
 def without(weights: Doubles, moments: Moments, keep: npt.NDArray[np.bool_], bias: bool) -> Doubles:

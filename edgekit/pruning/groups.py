@@ -47,5 +47,15 @@ def groups(trace: Trace) -> list[Group]:
         width = key[0][1]
         free = np.asarray([atom for atom in atoms if atom not in trace.reasons], np.int64)
         producers = [name for name, _ in key]
-        result.append(Group(producers[0], producers, consumers, free, width, len(atoms) * width, reasons))
+        result.append(
+            Group(
+                producers[0].removesuffix(".w_0"),
+                producers,
+                consumers,
+                free,
+                width,
+                len(atoms) * width,
+                reasons,
+            )
+        )
     return result

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from edgekit.calibration import moments
-from edgekit.calibration.moments import Moments
-from edgekit.calibration.readers import Floats, Reader, readers
+from edgekit.calibration.readers import Floats, readers
 from edgekit.console import Progress
 from edgekit.errors import EdgekitError
 from edgekit.program.graph import Program
@@ -16,35 +16,40 @@ from edgekit.pruning import budget, scores, sensitivity
 from edgekit.pruning.budget import Costs, Option
 from edgekit.pruning.groups import Group, groups
 from edgekit.pruning.scores import Evidence
-from edgekit.pruning.sensitivity import Point
+from edgekit.pruning.sensitivity import Point, Weigh
 from edgekit.pruning.trace import Trace
 from edgekit.recipe import Prune
 
 PROBES = 16  # pictures on which sensitivity is measured
 
 
-@dataclass
+@dataclass(frozen=True)
 class Findings:
-    """What was measured before anything was removed; `answers` are the float layers', bias included."""
+    """What was measured before anything is removed: which atoms of each group go first, and at what loss."""
 
-    groups: list[Group]
     rankings: dict[str, list[int]]
-    points: dict[str, list[Point]]
-    options: dict[str, list[Option]]
-    answers: dict[str, Floats]
-    choice: dict[str, int] = field(default_factory=dict)
+    points: dict[str, list[Point]]  # empty where the recipe's way of allocation needs none
 
-    @property
-    def removed(self) -> set[int]:
-        return {
-            atom
-            for name, k in self.choice.items()
-            for atom in self.rankings[name][: self.options[name][k].removed]
-        }
+    def as_json(self) -> dict[str, Any]:
+        points = {name: [[p.removed, p.loss] for p in found] for name, found in self.points.items()}
+        return {"rankings": self.rankings, "points": points}
+
+    @staticmethod
+    def of_json(raw: dict[str, Any]) -> Findings:
+        points = {name: [Point(int(n), float(x)) for n, x in found] for name, found in raw["points"].items()}
+        return Findings(raw["rankings"], points)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What goes: atoms, and how many channels of each group."""
+
+    atoms: set[int]
+    channels: dict[str, int]
 
 
 def prunable(trace: Trace, section: Prune) -> list[Group]:
-    """The groups that may lose channels. Raises EK105 for a pattern that matches none, EK109 when none is left."""
+    """The groups that may lose channels. Raises EK105 (a pattern matches nothing), EK109 (none is left)."""
     found = groups(trace)
     for pattern in [*section.skip, *section.ratios]:
         if not any(matches(group, pattern) for group in found):
@@ -57,8 +62,7 @@ def prunable(trace: Trace, section: Prune) -> list[Group]:
     left = [
         group
         for group in found
-        if len(budget.steps(group, section.multiple, section.most)) > 1
-        and not any(matches(group, pattern) for pattern in section.skip)
+        if len(steps(group, section)) > 1 and not any(matches(group, pattern) for pattern in section.skip)
     ]
     if not left:
         reasons = sorted({reason for group in found for reason in group.reasons})
@@ -75,93 +79,94 @@ def matches(group: Group, pattern: str) -> bool:
     return any(fnmatchcase(name.removesuffix(".w_0"), pattern) for name in group.producers)
 
 
-def search(
+def measure(
     program: Program,
     trace: Trace,
-    shapes: dict[str, list[int]],
     section: Prune,
-    full: float,
     outputs: Sequence[str],
+    weigh: Weigh,
     pictures: Sequence[Floats],
     progress: Progress,
 ) -> Findings:
-    """Measure, rank and allocate. `full` is what the whole float network costs, dead channels included."""
+    """Rank the channels of every group and, for a budget, measure what their going does to `outputs`.
+
+    `weigh` says which values of the outputs matter.
+    """
     chosen = prunable(trace, section)
     layers = {reader.weight: reader for reader in readers(program)}
     with progress.task("Second moments", len(pictures)) as advance:
-        known, answers = moments.collect(program, list(layers.values()), pictures, advance)
-    for name, reader in layers.items():
-        if reader.bias is not None:
-            bias = program.params[reader.bias].reshape(-1)
-            answers[name] = answers[name] + bias
+        known = moments.collect(program, list(layers.values()), pictures, advance)
     evidence = Evidence(program, trace, layers, known, section.seed)
-    removable = {group.name: budget.steps(group, section.multiple, section.most) for group in chosen}
     rankings = {}
     with progress.task(f"Ranking channels by {section.criterion}", len(chosen)) as advance:
         for group in chosen:
             rankings[group.name] = scores.ranking(section.criterion, group, evidence)
             advance()
-    points: dict[str, list[Point]] = {}
-    if section.allocation == "sensitivity" and not section.ratios and section.budget is not None:
-        points = _measure(program, trace, layers, known, rankings, removable, outputs, pictures, progress)
-    options = {
-        name: sensitivity.options(points[name], counts) if points else [Option(n, float(n)) for n in counts]
-        for name, counts in removable.items()
-    }
-    findings = Findings(chosen, rankings, points, options, answers)
-    findings.choice = _choose(program, trace, shapes, section, full, findings)
-    return findings
-
-
-def _measure(
-    program: Program,
-    trace: Trace,
-    layers: Mapping[str, Reader],
-    known: Mapping[str, Moments],
-    rankings: Mapping[str, list[int]],
-    removable: Mapping[str, list[int]],
-    outputs: Sequence[str],
-    pictures: Sequence[Floats],
-    progress: Progress,
-) -> dict[str, list[Point]]:
+    if not section.needs_sensitivity:
+        return Findings(rankings, {})
     some = pictures[:: max(1, len(pictures) // PROBES)][:PROBES]
-    reference = sensitivity.answers(program, outputs, some)
-    counts = {name: sensitivity.strengths(found) for name, found in removable.items()}
+    reference = sensitivity.references(program, outputs, some, weigh)
+    counts = {g.name: sensitivity.strengths(steps(g, section)) for g in chosen}
     points = {}
     with progress.task("Sensitivity of the outputs", sum(map(len, counts.values()))) as advance:
         for name, wanted in counts.items():
             points[name] = sensitivity.measure(
                 program, trace, layers, known, rankings[name], wanted, outputs, reference, some, advance
             )
-    return points
+    return Findings(rankings, points)
 
 
-def _choose(
+def choose(
     program: Program,
     trace: Trace,
     shapes: dict[str, list[int]],
     section: Prune,
     full: float,
     findings: Findings,
+) -> Choice:
+    """One allocation that meets the budget. `full` is what the float network costs, dead channels included.
+
+    Raises EK108 when the budget is out of reach.
+    """
+    found = prunable(trace, section)
+    options = {
+        group.name: sensitivity.options(findings.points[group.name], steps(group, section))
+        if findings.points
+        else [Option(n, float(n)) for n in steps(group, section)]
+        for group in found
+    }
+    picked = _allocation(program, trace, shapes, section, full, findings, found, options)
+    counts = {name: options[name][k].removed for name, k in picked.items()}
+    atoms = {atom for name, count in counts.items() for atom in findings.rankings[name][:count]}
+    return Choice(atoms, {group.name: counts[group.name] * group.width for group in found})
+
+
+def _allocation(
+    program: Program,
+    trace: Trace,
+    shapes: dict[str, list[int]],
+    section: Prune,
+    full: float,
+    findings: Findings,
+    found: list[Group],
+    options: dict[str, list[Option]],
 ) -> dict[str, int]:
-    if section.ratios:
+    if section.budget is None:
         ratios = {
             group.name: ratio
             for pattern, ratio in section.ratios.items()
-            for group in findings.groups
+            for group in found
             if matches(group, pattern)
         }
-        return budget.at_ratio(findings.options, findings.groups, ratios)
-    if section.budget is None:
-        return dict.fromkeys(findings.options, 0)
+        return budget.at_ratio(options, found, ratios)
     kind, share = section.budget
-    terms = (
-        budget.mac_terms(program, trace, shapes)
-        if kind == "flops"
-        else budget.parameter_terms(program, trace)
-    )
-    costs = Costs(terms, findings.rankings, findings.options)
-    target = full * (1 - share)
+    flops = kind == "flops"
+    terms = budget.mac_terms(program, trace, shapes) if flops else budget.parameter_terms(program, trace)
+    costs = Costs(terms, findings.rankings, options)
     if section.allocation == "uniform":
-        return budget.uniform(costs, findings.options, findings.groups, target)
-    return budget.allocate(costs, findings.options, target)
+        return budget.uniform(costs, options, found, full * (1 - share))
+    return budget.allocate(costs, options, full * (1 - share))
+
+
+def steps(group: Group, section: Prune) -> list[int]:
+    return budget.steps(group, section.multiple, section.most)

@@ -27,18 +27,39 @@ class Point:
     loss: float
 
 
-def answers(program: Program, outputs: Sequence[str], pictures: Sequence[Floats]) -> list[dict[str, Floats]]:
-    return [{name: values[name] for name in outputs} for _, values in passes(program, outputs, pictures)]
+@dataclass(frozen=True)
+class Reference:
+    """What the float network answers for one batch, and how much each value counts (None: all the same)."""
+
+    values: dict[str, Floats]
+    weights: dict[str, Floats]
 
 
-def loss(reference: Sequence[dict[str, Floats]], got: Iterator[tuple[int, dict[str, Floats]]]) -> float:
-    """Mean over outputs and pictures of |got - reference|^2 / var(reference)."""
+# How much each value of the outputs counts, given the answers of the float network.
+Weigh = Callable[[dict[str, Floats]], dict[str, Floats]]
+
+
+def references(
+    program: Program, outputs: Sequence[str], pictures: Sequence[Floats], weigh: Weigh
+) -> list[Reference]:
+    found = []
+    for _, values in passes(program, outputs, pictures):
+        kept = {name: values[name] for name in outputs}
+        found.append(Reference(kept, weigh(kept)))
+    return found
+
+
+def loss(reference: Sequence[Reference], got: Iterator[tuple[int, dict[str, Floats]]]) -> float:
+    """Mean over outputs and pictures of the (weighted) squared error over the (weighted) variance."""
     total, count = 0.0, 0
     for expected, (_, values) in zip(reference, got, strict=True):
-        for name, wants in expected.items():
-            for want, have in zip(wants, values[name], strict=True):
-                error = float(np.mean((want - have) ** 2, dtype=np.float64))
-                total += error / (float(want.var(dtype=np.float64)) + 1e-12)
+        for name, wants in expected.values.items():
+            everywhere = expected.weights.get(name, np.ones_like(wants[..., :1]))
+            for want, have, weight in zip(wants, values[name], everywhere, strict=True):
+                share = np.broadcast_to(weight, want.shape) / (weight.mean(dtype=np.float64) * want.size)
+                mean = float((share * want).sum(dtype=np.float64))
+                error = float((share * (want - have) ** 2).sum(dtype=np.float64))
+                total += error / (float((share * (want - mean) ** 2).sum(dtype=np.float64)) + 1e-12)
                 count += 1
     return total / max(1, count)
 
@@ -51,7 +72,7 @@ def measure(
     ranking: Sequence[int],
     counts: Sequence[int],
     outputs: Sequence[str],
-    reference: Sequence[dict[str, Floats]],
+    reference: Sequence[Reference],
     pictures: Sequence[Floats],
     advance: Callable[[], None],
 ) -> list[Point]:

@@ -57,16 +57,25 @@ class Latency(Strict):
     engine: str
     threads: int = Field(ge=1)
     runs: int = Field(ge=1)
+    original_ms: float | None = Field(default=None, gt=0)  # of the float original, when pruned
     float_ms: float = Field(gt=0)
-    int8_ms: float = Field(gt=0)
-    speedup: float = Field(gt=0)
+    int8_ms: float | None = Field(default=None, gt=0)
+    speedup: float = Field(gt=0)  # of the last over the first
     cpu: str
     vnni: bool
+
+    @property
+    def times(self) -> list[tuple[str, float]]:
+        """What was timed and its milliseconds, the one to be compared with first."""
+        found = (("original", self.original_ms), ("float", self.float_ms), ("int8", self.int8_ms))
+        return [(name, value) for name, value in found if value is not None]
 
 
 class Model(Strict):
     params: int = Field(ge=0)
     macs: int = Field(ge=0)  # for one picture
+    params_before: int | None = Field(default=None, ge=0)  # of the float original, when pruned
+    macs_before: int | None = Field(default=None, ge=0)
     int8_macs_share: float = Field(ge=0, le=1)
     layers_total: int = Field(ge=0)
     layers_int8: int = Field(ge=0)

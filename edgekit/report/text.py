@@ -11,6 +11,7 @@ NOT_MEASURED = "not measured"
 AGREEMENT = {
     "detection": ("agreement_ap", "agreement with the float model: AP"),
     "classification": ("top1_agreement", "same best class as the float model:"),
+    "text_detection": ("agreement_hmean", "agreement with the float model: hmean"),
 }
 
 
@@ -69,17 +70,27 @@ def file_of(report: Report, role: str) -> File | None:
 def headline(report: Report) -> str:
     """What changed, in one sentence per measured thing; what was not measured is not mentioned."""
     parts: list[str] = []
-    before, after = file_of(report, "fp32.onnx"), file_of(report, "int8.onnx")
-    if before and after and before.bytes:
-        ratio = percent(after.bytes / before.bytes)
-        parts.append(f"int8 ONNX is {size(after.bytes)} instead of {size(before.bytes)} ({ratio})")
+    final = "int8" if file_of(report, "int8.onnx") else "fp32"
+    after = file_of(report, f"{final}.onnx")
+    ratio = report.metrics.get(f"{final}.onnx", {}).get("size_ratio")
+    model = report.model
+    if model and model.macs_before and model.params_before:
+        parts.append(
+            f"{percent(1 - model.macs / model.macs_before)} of the multiply-accumulates and "
+            f"{percent(1 - model.params / model.params_before)} of the parameters are gone"
+        )
+    if after and ratio:
+        what = "int8 ONNX" if final == "int8" else "ONNX"
+        parts.append(
+            f"{what} is {size(after.bytes)} instead of {size(round(after.bytes / ratio))} ({percent(ratio)})"
+        )
     speed = report.latency
     if speed:
         threads = "one thread" if speed.threads == 1 else f"{speed.threads} threads"
-        times = f"{milliseconds(speed.float_ms)} → {milliseconds(speed.int8_ms)}"
+        times = " → ".join(milliseconds(value) for _, value in speed.times)
         parts.append(f"{speed.speedup:.2f} × as fast here ({times}, {threads}, {speed.engine})")
     metric, words = AGREEMENT.get(report.task, ("", ""))
-    agreement = report.metrics.get("int8.onnx", {}).get(metric)
+    agreement = report.metrics.get(f"{final}.onnx", {}).get(metric)
     if agreement is not None:
         parts.append(f"{words} {number(agreement)}")
     return "; ".join(parts) + "." if parts else "Neither size, nor speed, nor agreement was measured."

@@ -96,8 +96,7 @@ def _bars(report: Report) -> list[dict[str, Any]]:
     if models:
         charts.append(("Size", [(file.role, file.bytes, text.size(file.bytes)) for file in models]))
     if report.latency:
-        pairs = (("float", report.latency.float_ms), ("int8", report.latency.int8_ms))
-        rows = [(name, value, text.milliseconds(value)) for name, value in pairs]
+        rows = [(name, value, text.milliseconds(value)) for name, value in report.latency.times]
         charts.append(("Time for one picture", rows))
     return [
         {

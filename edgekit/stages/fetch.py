@@ -17,7 +17,14 @@ from edgekit import recipe as recipes
 from edgekit.data import sources
 from edgekit.data.files import sha256_of
 from edgekit.errors import EdgekitError
-from edgekit.folder import DESCRIPTION, ClassificationPost, ModelFolder, ModelInfo, TensorSpec
+from edgekit.folder import (
+    DESCRIPTION,
+    ClassificationPost,
+    DetectionPost,
+    ModelFolder,
+    ModelInfo,
+    TensorSpec,
+)
 from edgekit.recipe import Recipe
 
 Array = npt.NDArray[np.generic]
@@ -71,6 +78,10 @@ def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: st
     _check_outputs(recipe, cut.fetches)
     shape = recipe.program.input_shape
     shapes = cost.shapes(cut, inputs_at={cut.feeds[0]: [1, *shape[1:]]})
+    if min(cut.shape(cut.feeds[0])[1:]) < 0:
+        # Costs and engines then see the shape that the recipe asks for, not an open one.
+        cut.var(cut.feeds[0]).type.lod_tensor.tensor.dims[1:] = shape[1:]
+        cost.infer_shapes(cut)
     graph.write(cut, out)
     info = ModelInfo(
         name=recipe.name,
@@ -100,11 +111,12 @@ def _is_finite(value: Array) -> bool:
 def _check_outputs(recipe: Recipe, found: list[str]) -> None:
     """What post-processing reads must be an output: said now, not after minutes of work."""
     post = recipe.postprocess
-    read = (
-        {"probabilities": post.probabilities}
-        if isinstance(post, ClassificationPost)
-        else {"boxes": post.boxes, "scores": post.scores}
-    )
+    if isinstance(post, ClassificationPost):
+        read = {"probabilities": post.probabilities}
+    elif isinstance(post, DetectionPost):
+        read = {"boxes": post.boxes, "scores": post.scores}
+    else:
+        read = {"map": post.map}
     for key, name in read.items():
         if name not in found:
             raise EdgekitError(

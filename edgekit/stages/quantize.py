@@ -31,6 +31,11 @@ METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 _LEAST_CHANNEL = 1e-3
 # From this ratio of the largest channel to the median on, a convolution's output gets a scale per channel.
 _UNEVEN = 3.0
+# With dequantized inputs and a quantized output ONNX Runtime makes one integer op of each of these, and it
+# then refuses to run on a scale per channel.
+_ONE_SCALE = frozenset(
+    ("pool2d", "sigmoid", "softmax", "leaky_relu", "elementwise_add", "elementwise_mul", "concat")
+)
 
 
 def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, progress: Progress) -> str:
@@ -96,9 +101,17 @@ def fill(
         activations[name] = Activation(threshold=clip, maximum=histogram.maximum)
     int8 = [layer for layer in layers if layer.int8]
     read_as_int8 = {layer.input for layer in int8}
+    one_scale = {
+        name
+        for op in program.block.ops
+        if op.type in _ONE_SCALE
+        and read_as_int8.issuperset(graph.outputs(op))
+        and {layer.output for layer in int8}.issuperset(graph.inputs(op))
+        for name in graph.inputs(op)
+    }
     outputs = {}
     for layer in int8:
-        if layer.type == "matmul" or layer.relu or layer.output in read_as_int8:
+        if layer.type == "matmul" or layer.relu or layer.output in read_as_int8 | one_scale:
             continue
         channels = found[layer.output].channels
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):

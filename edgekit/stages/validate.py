@@ -1,6 +1,8 @@
 """validate: every backend that this machine can run against the float program, on evaluation pictures.
 
-Nothing is compared with itself: the reference is the program as it was fetched, run by Paddle.
+Nothing is compared with itself: the reference is the program as it was fetched, run by Paddle. Of a pruned
+model the float files are held against the pruned program (is the conversion right?), and everything against
+the original (what was lost?).
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
 from edgekit.quantization import table, write_paddle
+from edgekit.report.text import AGREEMENT
 from edgekit.stages.export import INT8
 from edgekit.tasks import evaluate
 from edgekit.tasks.detection import Detections
 from edgekit.tasks.evaluate import Answer
 from edgekit.tasks.preprocessing import preprocess
+from edgekit.tasks.text_detection import Regions
 
 FILE = "validation.json"
 GOLDEN = "golden"
@@ -33,9 +37,11 @@ GOLDEN_PICTURES = 3
 LITE_PICTURES = 8  # Paddle Lite runs in a child process that gets its pictures as files
 LATENCY_RUNS = 40
 _SCORE_NOISE = 1e-3
+_PIXELS = 2.0
 
 Metrics = dict[str, float | int | None]
 BOTH = "int8.onnx~int8.paddle"
+ORIGINAL, FLOAT = "original", "fp32.paddle"
 
 
 @dataclass
@@ -79,6 +85,7 @@ class Target:
 
     name: str
     run: Callable[[Arrays], Arrays]
+    base: str = ORIGINAL  # whose raw outputs these are compared with
     answers: list[Answer] = field(default_factory=list)
     differences: dict[str, Difference] = field(default_factory=dict)
 
@@ -94,6 +101,7 @@ def compare(differences: dict[str, Difference], reference: Arrays, got: Arrays) 
 
 def run(
     reference: ModelFolder,
+    original: Path | None,
     exported: ModelFolder,
     converted: Path,
     images: ImageSet,
@@ -101,11 +109,12 @@ def run(
     progress: Progress,
 ) -> str:
     """Measure and write `validation.json` and `golden/`. Gates are judged later: a new bound needs
-    no new run."""
+    no new run. `original`: the float original's files, for a pruned model."""
     info = reference.info
     name = info.name
     float_run = paddle.load(reference.program, reference.parameters)
-    targets = _targets(exported, converted, out)
+    pruned = exported.info.is_pruned
+    targets = _targets(exported, converted, out, pruned)
     float_answers: list[Answer] = []
     both: dict[str, Difference] = {}
     lite_feeds: list[Arrays] = []
@@ -119,16 +128,17 @@ def run(
             feed = {info.inputs[0].name: preprocess(picture, info.preprocess)[None]}
             wanted = float_run(feed)
             float_answers.append(evaluate.answers(info, wanted, size))
-            got = {target.name: target.run(feed) for target in targets}
+            got = {ORIGINAL: wanted, **{target.name: target.run(feed) for target in targets}}
             for target in targets:
-                target.add(info, wanted, got[target.name], size)
+                target.add(info, got[target.base], got[target.name], size)
+            same = got.get(FLOAT, wanted)
             if "int8.onnx" in got and "int8.paddle" in got:
                 compare(both, got["int8.paddle"], got["int8.onnx"])
             if k < LITE_PICTURES and x86.is_file():
                 lite_feeds.append(feed)
-                lite_references.append(wanted)
+                lite_references.append(same)
             if k < GOLDEN_PICTURES:
-                _golden(out / GOLDEN / f"{k}", path, picture, feed, wanted, got, float_answers, targets, info)
+                _golden(out / GOLDEN / f"{k}", path, picture, feed, got, float_answers[-1], targets, info)
             advance()
 
     metrics, outputs = _against_float(info, images, float_answers, targets)
@@ -143,18 +153,16 @@ def run(
             compare(differences, wanted, answer)
         metrics["fp32.nb"] = {**_summary(differences), "n": len(lite_feeds)}
         outputs += _outputs("fp32.nb", differences)
-    for kind in ("onnx", "nb"):
-        before_file, after_file = converted / f"{name}.fp32.{kind}", converted / f"{name}.int8.{kind}"
-        if before_file.is_file() and after_file.is_file():
-            ratio = after_file.stat().st_size / before_file.stat().st_size
-            metrics.setdefault(f"int8.{kind}", {})["size_ratio"] = ratio
-    latency = _latency(converted, name, feed, progress)
-    if latency is not None:
-        metrics["int8.onnx"]["latency_ratio"] = latency["int8_ms"] / latency["float_ms"]
+    _sizes(metrics, original or converted, converted, name)
+    latency = _latency(original, converted, name, feed, progress)
+    if latency is not None and latency.get("int8_ms") is not None:
+        metrics["int8.onnx"]["latency_ratio"] = latency["int8_ms"] / latency.get(
+            "original_ms", latency["float_ms"]
+        )
     (out / FILE).write_text(
         json.dumps({"metrics": metrics, "outputs": outputs, "latency": latency}, indent=1) + "\n"
     )
-    key = "agreement_ap" if info.task == "detection" else "top1_agreement"
+    key, _ = AGREEMENT[info.task]
     told = [
         f"{target.name} {found[key]:.4f}"
         for target in targets
@@ -163,23 +171,36 @@ def run(
     return f"{key} on {len(images.paths)} pictures: {', '.join(told)}"
 
 
+def _sizes(metrics: dict[str, Metrics], before: Path, after: Path, name: str) -> None:
+    """Sizes relative to the float original's."""
+    for kind in ("onnx", "nb"):
+        reference = before / f"{name}.fp32.{kind}"
+        for what in ("fp32", "int8"):
+            file = after / f"{name}.{what}.{kind}"
+            if file.is_file() and reference.is_file() and file != reference:
+                ratio = file.stat().st_size / reference.stat().st_size
+                metrics.setdefault(f"{what}.{kind}", {})["size_ratio"] = ratio
+
+
 def _against_float(
     info: ModelInfo, images: ImageSet, float_answers: list[Answer], targets: list[Target]
 ) -> tuple[dict[str, Metrics], list[dict[str, Any]]]:
     """Metrics of every target, and of the float program itself where there is truth; rows per raw output."""
-    metrics: dict[str, Metrics] = {"fp32.paddle": {"n": len(float_answers)}}
+    first = ORIGINAL if any(target.name == FLOAT for target in targets) else FLOAT
+    metrics: dict[str, Metrics] = {first: {"n": len(float_answers)}}
     names = [path.name for path in images.paths]
     if images.annotations is not None:
-        metrics["fp32.paddle"].update(evaluate.truth(info, images.annotations, names, float_answers))
+        metrics[first].update(evaluate.truth(info, images.annotations, names, float_answers))
+    of = {ORIGINAL: float_answers, **{target.name: target.answers for target in targets}}
     outputs: list[dict[str, Any]] = []
     for target in targets:
         found = evaluate.compare(info, float_answers, target.answers)
         found.update(_summary(target.differences))
-        found["identical_answers"] = _identical(float_answers, target.answers)
+        found["identical_answers"] = _identical(of[target.base], target.answers)
         if images.annotations is not None:
             found.update(evaluate.truth(info, images.annotations, names, target.answers))
-            for metric in ("ap", "top1"):
-                before, after = metrics["fp32.paddle"].get(metric), found.get(metric)
+            for metric in ("ap", "top1", "hmean"):
+                before, after = metrics[first].get(metric), found.get(metric)
                 if before is not None and after is not None:
                     found[f"{metric}_drop"] = before - after
         metrics[target.name] = found
@@ -187,13 +208,15 @@ def _against_float(
     return metrics, outputs
 
 
-def _targets(exported: ModelFolder, converted: Path, scratch: Path) -> list[Target]:
+def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool) -> list[Target]:
     name = exported.info.name
     found = []
-    for kind in ("fp32", "int8"):
+    if pruned:
+        found.append(Target(FLOAT, paddle.load(exported.program, exported.parameters)))
+    for kind, base in (("fp32", FLOAT if pruned else ORIGINAL), ("int8", ORIGINAL)):
         file = converted / f"{name}.{kind}.onnx"
         if file.is_file():
-            found.append(Target(f"{kind}.onnx", onnx.load(file)))
+            found.append(Target(f"{kind}.onnx", onnx.load(file), base))
     folder = exported.path / INT8
     if folder.is_dir() and (exported.path / table.FILE).is_file():
         simulation = scratch / "simulation"
@@ -239,12 +262,8 @@ def _identical(reference: list[Answer], got: list[Answer]) -> float:
 
 
 def _same(a: Answer, b: Answer) -> bool:
-    if isinstance(a, Detections) and isinstance(b, Detections):
-        same = (
-            (a.classes[:, None] == b.classes[None])
-            & (np.abs(a.scores[:, None] - b.scores[None]) <= _SCORE_NOISE)
-            & (np.abs(a.boxes[:, None] - b.boxes[None]).max(axis=2, initial=0) <= 0.5)
-        )
+    if isinstance(a, Detections | Regions) and isinstance(b, Detections | Regions):
+        same = _alike(a, b) & (np.abs(a.scores[:, None] - b.scores[None]) <= _SCORE_NOISE)
         # What lies within the noise of the score threshold may be there or not.
         least = min(a.scores.min(initial=1), b.scores.min(initial=1)) + _SCORE_NOISE
         return bool(same.any(1)[a.scores > least].all() and same.any(0)[b.scores > least].all())
@@ -252,14 +271,24 @@ def _same(a: Answer, b: Answer) -> bool:
     return bool(a.argmax() == b.argmax()) and bool(np.allclose(a, b, rtol=0, atol=_SCORE_NOISE))
 
 
+def _alike(a: Detections | Regions, b: Answer) -> npt.NDArray[np.bool_]:
+    """[things of a, things of b]: of one class and in the same place."""
+    if isinstance(a, Regions):
+        assert isinstance(b, Regions)
+        corners = np.abs(a.quads[:, None] - b.quads[None]).max(axis=(2, 3), initial=0)
+        return np.asarray(corners <= _PIXELS)
+    assert isinstance(b, Detections)
+    boxes = np.abs(a.boxes[:, None] - b.boxes[None]).max(axis=2, initial=0)
+    return np.asarray((a.classes[:, None] == b.classes[None]) & (boxes <= 0.5))
+
+
 def _golden(
     folder: Path,
     source: Path,
     picture: npt.NDArray[np.uint8],
     feed: Arrays,
-    wanted: Arrays,
     got: dict[str, Arrays],
-    float_answers: list[Answer],
+    original: Answer,
     targets: list[Target],
     info: ModelInfo,
 ) -> None:
@@ -270,31 +299,39 @@ def _golden(
     # PNG, so that every device decodes the same pixels.
     (folder / "picture.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     np.save(folder / "input.npy", next(iter(feed.values())))
-    answers = {"source": source.name, "fp32.paddle": evaluate.answer_json(info, float_answers[-1])}
-    values = {"fp32.paddle": wanted, **got}
+    first = ORIGINAL if FLOAT in got else FLOAT
+    answers = {"source": source.name, first: evaluate.answer_json(info, original)}
     for target in targets:
         answers[target.name] = evaluate.answer_json(info, target.answers[-1])
     for name in ("fp32.onnx", "int8.onnx"):
-        for output, value in values.get(name, {}).items():
+        for output, value in got.get(name, {}).items():
             np.save(folder / f"{name}.{output}.npy", value)
     (folder / "answers.json").write_text(json.dumps(answers, indent=1) + "\n")
 
 
-def _latency(converted: Path, name: str, feed: Arrays, progress: Progress) -> dict[str, Any] | None:
+def _latency(
+    original: Path | None, converted: Path, name: str, feed: Arrays, progress: Progress
+) -> dict[str, Any] | None:
+    """Milliseconds of the original, the float and the int8 file, in turns; None with fewer than two."""
     from edgekit import cpu
 
-    files = [converted / f"{name}.{kind}.onnx" for kind in ("fp32", "int8")]
-    if not all(file.is_file() for file in files):
+    places = {
+        "original_ms": original / f"{name}.fp32.onnx" if original is not None else None,
+        "float_ms": converted / f"{name}.fp32.onnx",
+        "int8_ms": converted / f"{name}.int8.onnx",
+    }
+    files = {key: file for key, file in places.items() if file is not None and file.is_file()}
+    if len(files) < 2 or "float_ms" not in files:
         return None
-    with progress.task("Timing float and int8 in turns"):
-        float_ms, int8_ms = onnx.latency(files, feed, runs=LATENCY_RUNS)
+    with progress.task("Timing the models in turns"):
+        times = dict(zip(files, onnx.latency(list(files.values()), feed, runs=LATENCY_RUNS), strict=True))
+    first, last = times[next(iter(files))], times[next(reversed(files))]
     return {
         "engine": "ONNX Runtime",
         "threads": 1,
         "runs": LATENCY_RUNS,
-        "float_ms": float_ms,
-        "int8_ms": int8_ms,
-        "speedup": float_ms / int8_ms,
+        **times,
+        "speedup": first / last,
         "cpu": cpu.model(),
         "vnni": cpu.has_vnni(),
     }

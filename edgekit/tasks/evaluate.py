@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import EdgekitError
-from edgekit.folder import ClassificationPost, DetectionPost, ModelInfo
-from edgekit.tasks import classification, detection
+from edgekit.folder import ClassificationPost, DetectionPost, ModelInfo, TextDetectionPost
+from edgekit.tasks import classification, detection, text_detection
 from edgekit.tasks.detection import Detections
+from edgekit.tasks.text_detection import Regions
 
-Answer = NDArray[np.float32] | Detections  # classification: probabilities [C]; detection: Detections
+# classification: probabilities [C]; detection: Detections; text detection: Regions
+Answer = NDArray[np.float32] | Detections | Regions
 Outputs = Mapping[str, NDArray[Any]]
 Metrics = dict[str, float | int | None]
 
@@ -34,9 +36,9 @@ def answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> A
 def compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> Metrics:
     """How far `got` agrees with the reference, one answer per picture in both; no labels needed.
 
-    Detection: agreement_ap, agreement_ap50, agreement_n, same_class, n. Classification: top1_agreement,
-    top1_agreement_sure, sure_n, top5_agreement, kl_divergence, n. n is the number of pictures; None
-    means not measurable.
+    Detection: agreement_ap, agreement_ap50, agreement_n, same_class. Classification: top1_agreement,
+    top1_agreement_sure, sure_n, top5_agreement, kl_divergence. Text detection: agreement_hmean,
+    agreement_hmean75, agreement_n. All: n, the number of pictures. None means not measurable.
     """
     if len(reference) != len(got):
         raise ValueError(f"{len(reference)} reference answers and {len(got)} answers")
@@ -47,17 +49,31 @@ def truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequenc
     """Metrics against a user's labels; names are the pictures' file names, in the order of `got`.
 
     Detection: a COCO file; ap, ap50, ap_n (true boxes). Classification: lines of "picture class-index"
-    as PaddleClas reads them; top1, top5. Raises EK401 and EK408.
+    as PaddleClas reads them; top1, top5. Text detection: PaddleOCR's labels (see
+    `text_detection.read_labels`); hmean, hmean75, precision, recall, hmean_n (true regions). Raises EK401
+    and EK408.
     """
     return TASKS[info.task].truth(info, annotations, names, got)
+
+
+def importance(info: ModelInfo, outputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """How much each value of a raw output matters to the final answer; an output that is left out: evenly.
+
+    A detector's boxes matter where it sees something, so by the square of the best class score there. Most
+    anchors are background, and their boxes are never looked at.
+    """
+    post = info.postprocess
+    if not isinstance(post, DetectionPost) or post.scores not in outputs or post.boxes not in outputs:
+        return {}
+    return {post.boxes: outputs[post.scores].max(axis=1)[:, :, None] ** 2}
 
 
 def answer_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
     """The answer in JSON for golden vectors.
 
     Classification: {"top": [{"class", "label", "probability"}]}, best first. Detection: {"detections":
-    [{"class", "label", "score", "box": [x1, y1, x2, y2]}]}, best first. Raises EK408 when the model
-    has labels, but none for a class.
+    [{"class", "label", "score", "box": [x1, y1, x2, y2]}]}, best first. Text detection: {"regions":
+    [{"score", "points": [[x, y], ...]}]}. Raises EK408 when the model has labels, but none for a class.
     """
     return TASKS[info.task].answer_json(info, answer)
 
@@ -112,7 +128,8 @@ def _class_compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[A
     }
 
 
-def _class_truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
+def class_labels(annotations: Path, names: Sequence[str]) -> NDArray[np.int64]:
+    """The class of each picture, from lines of "picture class-index". Raises EK401 and EK408."""
     try:
         lines = [
             line.rsplit(maxsplit=1)
@@ -132,7 +149,11 @@ def _class_truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: 
             "EK408",
             f"{annotations} has no label for {len(unknown)} of the pictures: {', '.join(unknown[:5])}.",
         )
-    labels = np.asarray([known[Path(name).name] for name in names], np.int64)
+    return np.asarray([known[Path(name).name] for name in names], np.int64)
+
+
+def _class_truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
+    labels = class_labels(annotations, names)
     rows = _probabilities(got, info)
     return {f"top{k}": classification.topk_accuracy(rows, labels, k) for k in (1, 5)}
 
@@ -160,13 +181,18 @@ def _boxes(items: Sequence[Answer]) -> list[Detections]:
 def _box_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
     post, resize = info.postprocess, info.preprocess.resize
     assert isinstance(post, DetectionPost)
-    if resize.kind != "exact" or info.preprocess.crop is not None:
-        raise EdgekitError(
-            "EK409", "A detector's preprocess must stretch the whole picture (resize.kind exact, no crop)."
-        )
+    _check_whole(info)
     boxes = _output(outputs, post.boxes, (1, None, 4))
     scores = _output(outputs, post.scores, (1, None, len(boxes)))
     return detection.postprocess(boxes, scores, post, (resize.height, resize.width), image_size)
+
+
+def _check_whole(info: ModelInfo) -> None:
+    """Only where the input shows the whole picture do places in it say where things are in the picture."""
+    if info.preprocess.resize.kind != "exact" or info.preprocess.crop is not None:
+        raise EdgekitError(
+            "EK409", "A detector's preprocess must stretch the whole picture (resize.kind exact, no crop)."
+        )
 
 
 def _box_compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> Metrics:
@@ -192,6 +218,40 @@ def _box_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
     }
 
 
+def _region(item: Answer) -> Regions:
+    assert isinstance(item, Regions)
+    return item
+
+
+def _regions(items: Sequence[Answer]) -> list[Regions]:
+    return [_region(item) for item in items]
+
+
+def _text_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
+    assert isinstance(info.postprocess, TextDetectionPost)
+    _check_whole(info)
+    pixels = _output(outputs, info.postprocess.map, (1, 1, None, None))[0]
+    return text_detection.postprocess(pixels, info.postprocess, image_size)
+
+
+def _text_compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> Metrics:
+    return text_detection.agreement(_regions(reference), _regions(got))
+
+
+def _text_truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
+    return text_detection.scores_on_labels(annotations, names, _regions(got))
+
+
+def _text_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
+    found = _region(answer)
+    return {
+        "regions": [
+            {"score": float(score), "points": [[float(x), float(y)] for x, y in quad]}
+            for quad, score in zip(found.quads, found.scores, strict=True)
+        ]
+    }
+
+
 @dataclass(frozen=True)
 class Task:
     """The four functions that a task consists of."""
@@ -205,4 +265,5 @@ class Task:
 TASKS: dict[str, Task] = {
     "classification": Task(_class_answers, _class_compare, _class_truth, _class_json),
     "detection": Task(_box_answers, _box_compare, _box_truth, _box_json),
+    "text_detection": Task(_text_answers, _text_compare, _text_truth, _text_json),
 }

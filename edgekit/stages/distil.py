@@ -1,0 +1,93 @@
+"""distil: a pruned model folder learns, without labels, to answer like the float one it came from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.console import Progress
+from edgekit.data.images import ImageSet, read_image
+from edgekit.errors import EdgekitError
+from edgekit.folder import ModelFolder, Preprocess
+from edgekit.program import edit, graph
+from edgekit.recipe import Distil
+from edgekit.tasks import evaluate
+from edgekit.tasks.preprocessing import preprocess
+from edgekit.training import distil as training
+from edgekit.training import losses
+from edgekit.training.distil import Examples, Settings
+
+HELD_OUT = 10  # every tenth picture chooses the checkpoint and teaches nothing
+
+
+class _Pictures(Sequence[NDArray[np.float32]]):
+    """Pre-processed pictures, read when they are asked for: hundreds do not fit into memory."""
+
+    def __init__(self, paths: list[Path], how: Preprocess) -> None:
+        self.paths, self.how = paths, how
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, k: int) -> NDArray[np.float32]:  # type: ignore[override]
+        return preprocess(read_image(self.paths[k]), self.how)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return (self[k] for k in range(len(self)))
+
+
+def run(
+    model: ModelFolder,
+    teacher: ModelFolder,
+    section: Distil,
+    images: ImageSet,
+    labels: Path | None,
+    work: Path,
+    out: Path,
+    progress: Progress,
+) -> str:
+    """`work` keeps the teacher's answers and checkpoints: a run that was killed goes on from there."""
+    if len(images.paths) < 2 * HELD_OUT:
+        raise EdgekitError("EK407", f"Distillation needs {2 * HELD_OUT} pictures, found {len(images.paths)}.")
+    student = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    original = edit.fold_batch_norm(graph.read(teacher.program, teacher.parameters))
+    classes = evaluate.class_labels(labels, [p.name for p in images.paths]) if labels is not None else None
+
+    def examples(held_out: bool) -> Examples:
+        chosen = [k for k in range(len(images.paths)) if (k % HELD_OUT == HELD_OUT - 1) == held_out]
+        pictures = _Pictures([images.paths[k] for k in chosen], model.info.preprocess)
+        own = classes[chosen] if classes is not None else None
+        return Examples(pictures, f"{images.digest}/{held_out}", own)
+
+    settings = Settings(
+        minutes=section.minutes,
+        batch=section.batch,
+        optimizer=section.optimizer,
+        rate=section.learning_rate,
+        seed=section.seed,
+    )
+    post = model.info.postprocess
+    wanted = {getattr(post, role): name for role, name in losses.DEFAULTS[model.info.task].items()}
+    work.mkdir(parents=True, exist_ok=True)
+    done = training.distil(
+        student, original, examples(False), examples(True), settings, wanted, work, progress
+    )
+    graph.write(done.program, out)
+    entry = {
+        "stage": "distil",
+        **section.model_dump(mode="json"),
+        "loss_before": done.start_loss,
+        "loss_after": done.best_loss,
+        "pictures": len(images.paths),
+        "data": images.digest,
+    }
+    ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
+    shutil.rmtree(work, ignore_errors=True)
+    return (
+        f"held-out loss {done.start_loss:.4g} -> {done.best_loss:.4g} on {len(images.paths)} pictures in "
+        f"{done.seconds / 60:.1f} minutes ({done.pictures_per_second:.1f} pictures/s)"
+    )

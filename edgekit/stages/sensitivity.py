@@ -1,0 +1,91 @@
+"""sensitivity: which channels of each group go first, and what their going does to the network's answers.
+
+Measured once for a model and kept: every budget is shared out from the same figures.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgekit.console import Progress
+from edgekit.data.images import ImageSet, read_image
+from edgekit.folder import ModelFolder
+from edgekit.program import cost, edit, graph
+from edgekit.program.graph import Program, inputs
+from edgekit.pruning import dead, search
+from edgekit.pruning.groups import groups
+from edgekit.pruning.search import Findings
+from edgekit.pruning.trace import Trace, trace
+from edgekit.recipe import Prune
+from edgekit.tasks import evaluate
+from edgekit.tasks.preprocessing import preprocess
+
+FILE = "sensitivity.json"
+PLOT = "sensitivity.png"
+
+
+def run(model: ModelFolder, section: Prune, images: ImageSet, out: Path, progress: Progress) -> str:
+    start = time.monotonic()
+    pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
+    program, found, _ = prepared(model, section)
+    search.prunable(found, section)  # says what is wrong before anything is measured
+    weigh = partial(evaluate.importance, model.info)
+    findings = search.measure(program, found, section, raw_outputs(program), weigh, pictures, progress)
+    widths = {group.name: (group.width, group.size) for group in groups(found)}
+    table = {
+        "criterion": section.criterion,
+        "pictures": len(images.paths),
+        "data": images.digest,
+        **findings.as_json(),
+    }
+    (out / FILE).write_text(json.dumps(table) + "\n")
+    if findings.points:
+        plot(findings, widths, out / PLOT)
+    return f"{section.criterion}: {len(findings.rankings)} groups in {time.monotonic() - start:.1f} s"
+
+
+def load(folder: Path) -> Findings:
+    raw: dict[str, Any] = json.loads((folder / FILE).read_text())
+    return Findings.of_json(raw)
+
+
+def prepared(model: ModelFolder, section: Prune) -> tuple[Program, Trace, int]:
+    """The float program with batch norm folded and dead channels gone, its trace, how many were dead."""
+    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    program, gone = dead.without_dead(program) if section.dead else (program, 0)
+    return program, trace(program, cost.measured_shapes(program)), gone
+
+
+def raw_outputs(program: Program) -> list[str]:
+    """The network's outputs, the logits where one ends in a softmax."""
+    makers = program.producers()
+    return [
+        inputs(makers[name], "X")[0] if makers[name].type == "softmax" else name for name in program.fetches
+    ]
+
+
+def plot(findings: Findings, widths: dict[str, tuple[int, int]], file: Path) -> None:
+    """One line per group: the share of its channels that goes, and the loss at the outputs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    worst = sorted(findings.points, key=lambda name: -max(p.loss for p in findings.points[name]))
+    for name, points in findings.points.items():
+        width, size = widths[name]
+        shares = [100 * point.removed * width / size for point in points]
+        label = name if name in worst[:10] else None
+        axes.plot(shares, [point.loss for point in points], marker=".", label=label, alpha=0.8)
+    axes.set_yscale("symlog", linthresh=1e-4)
+    axes.set_xlabel("channels removed, %")
+    axes.set_ylabel("squared error of the outputs over their variance")
+    axes.legend(title="most sensitive", fontsize="small")
+    figure.tight_layout()
+    figure.savefig(file, dpi=100, metadata={"Software": None})
+    pyplot.close(figure)
