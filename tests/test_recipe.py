@@ -61,6 +61,16 @@ def test_defaults(write: Any) -> None:
     assert recipe.prune is None
 
 
+def test_a_text_detector_brings_rendered_pages(write: Any) -> None:
+    post = {"kind": "text_detection", "map": "m"}
+    data = load(write(task="text_detection", postprocess=post)).data
+    assert (data.calibration.kind, data.calibration.count, data.evaluation.count) == (
+        "rendered_pages",
+        64,
+        80,
+    )
+
+
 def test_files_lie_beside_the_recipe(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(data={"calibration": {"path": "photos"}})
     monkeypatch.chdir("/")

@@ -8,8 +8,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from edgekit.data import pages
 from edgekit.data.cutouts import CUTOUT_PACKAGE, RULE, Split
 from edgekit.data.files import FINISHED, build_once, is_intact
+from edgekit.data.fonts import open_fonts
 from edgekit.data.images import ImageSet, folder_set, image_set
 from edgekit.data.photographs import WHEEL, crop_photographs
 from edgekit.data.scenes import (
@@ -25,9 +27,9 @@ from edgekit.errors import EdgekitError
 
 
 class DataSpec(Strict):
-    """Where pictures come from: composed ones, or the user's own folder (`path`)."""
+    """Where pictures come from: composed or rendered ones, or the user's own folder (`path`)."""
 
-    kind: Literal["composed_detection", "composed_classification", "folder"]
+    kind: Literal["composed_detection", "composed_classification", "rendered_pages", "folder"]
     path: str | None = None
 
     @model_validator(mode="after")
@@ -47,11 +49,12 @@ def prepare(
     log: Log,
     progress: Progress | None = None,
 ) -> ImageSet:
-    """The pictures of one split; composed ones are made once and then read from the cache.
+    """The pictures of one split; composed and rendered ones are made once and then read from the cache.
 
-    `count`: how many pictures; None means all of a folder, and is refused for composed kinds.
+    `count`: how many pictures; None means all of a folder, and is refused for the other kinds.
     Where Debian's packages cannot be had, composed kinds fall back to crops of scikit-image's
-    photographs, without annotations; log, name and origin say so.
+    photographs, without annotations; log, name and origin say so. Rendered pages have no fallback:
+    photographs hold no text.
     Raises EK103 (count or seed out of range), EK403 (nothing could be had), EK410 (disk full) and
     what `folder_set` raises.
     """
@@ -61,6 +64,8 @@ def prepare(
         return folder_set(Path(spec.path).expanduser(), split, count)
     if count is None:
         raise EdgekitError("EK103", f"Data of kind {spec.kind} need a count of pictures.")
+    if spec.kind == "rendered_pages":
+        return _rendered(split, count, seed, cache, offline, log, progress)
     try:
         return _composed(spec.kind, split, count, seed, cache, offline, log, progress)
     except EdgekitError as error:
@@ -83,7 +88,9 @@ def is_ready(spec: DataSpec, split: Split, count: int, seed: int, cache: Path) -
 
 
 def _home(kind: str, split: Split, count: int, seed: int, cache: Path) -> Path:
-    return cache / "data" / f"{kind}-{split}-{count}-{seed}-{RULE}"
+    # Scenes of an older rule stay what they are; what they are made of changes with them.
+    rule = f"{RULE}.{pages.RULE}" if kind == "rendered_pages" else RULE
+    return cache / "data" / f"{kind}-{split}-{count}-{seed}-{rule}"
 
 
 def _composed(
@@ -113,6 +120,36 @@ def _composed(
     )
     annotations = root / "annotations.json" if kind == "composed_detection" else None
     return image_set(f"composed {what}", root, _pictures(root), annotations, origin)
+
+
+def _rendered(
+    split: Split,
+    count: int,
+    seed: int,
+    cache: Path,
+    offline: bool,
+    log: Log,
+    progress: Progress | None,
+) -> ImageSet:
+    def make(folder: Path) -> None:
+        fonts, stock = open_fonts(cache, offline, log), open_stock(cache, offline, log)
+        pages.render(stock, fonts, split, count, seed, folder, progress)
+
+    try:
+        root = build_once(_home("rendered_pages", split, count, seed, cache), make, log)
+    except EdgekitError as error:
+        raise EdgekitError(
+            error.code, f"No {split} pages. {error.message} Or give pictures of your own with --data."
+        ) from error
+    said = json.loads((root / "origin.json").read_text())
+    names = ", ".join(f"{name} {version}" for name, version in said["packages"].items())
+    origin = (
+        f"{count} rendered pages ({split}, seed {seed}, rule {pages.RULE}): sentences of edgekit's own in "
+        f"{', '.join(said['fonts'])}; made from the Debian packages {names}"
+    )
+    if said["strangers"]:
+        origin += f"; not the fonts that the figures were made with: {', '.join(said['strangers'])}"
+    return image_set("rendered pages", root, _pictures(root), root / pages.LABELS, origin)
 
 
 def _photographs(

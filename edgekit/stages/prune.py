@@ -6,6 +6,7 @@ budget, the channels are cut out, and what is left is refitted (and distilled, w
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,9 @@ def run(
     made = program
     if measured is not None:
         findings = sensitivity.load(measured)
+        for name in (sensitivity.FILE, sensitivity.PLOT):
+            if (measured / name).is_file():
+                shutil.copyfile(measured / name, out / name)
         shapes = cost.measured_shapes(program)
         choice = search.choose(program, found, shapes, section, _full(original, section), findings)
         made = remove(program, found, choice.atoms)

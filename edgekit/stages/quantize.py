@@ -100,13 +100,13 @@ def fill(
             clip = METHODS[method](histogram.counts, histogram.bin_width)
         activations[name] = Activation(threshold=clip, maximum=histogram.maximum)
     int8 = [layer for layer in layers if layer.int8]
-    read_as_int8 = {layer.input for layer in int8}
+    read_as_int8, made_as_int8 = {layer.input for layer in int8}, {layer.output for layer in int8}
     one_scale = {
         name
         for op in program.block.ops
         if op.type in _ONE_SCALE
         and read_as_int8.issuperset(graph.outputs(op))
-        and {layer.output for layer in int8}.issuperset(graph.inputs(op))
+        and made_as_int8.issuperset(graph.inputs(op))
         for name in graph.inputs(op)
     }
     outputs = {}

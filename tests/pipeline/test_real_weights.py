@@ -47,6 +47,26 @@ def test_picodet_s(edgekit: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.slow
+def test_ppocrv3_det(edgekit: Any, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    options = [word for text in SHORT for word in ("--set", text)]
+    done = edgekit("compress", "--recipe", "ppocrv3_det", *options, "--out", out, cache=cache_dir())
+    assert done.code == 0, done.err
+    report = json.loads((out / "report.json").read_text())
+    metrics = report["metrics"]
+    assert metrics["fp32.paddle"]["hmean"] > 0.9
+    assert metrics["fp32.onnx"]["agreement_hmean"] == metrics["fp32.onnx"]["identical_answers"] == 1
+    for name in ("int8.onnx", "int8.paddle"):
+        assert metrics[name]["agreement_hmean"] > 0.95
+        assert metrics[name]["hmean_drop"] == metrics["fp32.paddle"]["hmean"] - metrics[name]["hmean"]
+    # The published program has open sides: its costs are those of the recipe's shape.
+    assert 1.7e9 < report["model"]["macs"] < 2e9
+    answers = json.loads((out / "golden" / "0" / "answers.json").read_text())
+    assert len(answers["fp32.paddle"]["regions"][0]["points"]) == 4
+
+
+@pytest.mark.network
 def test_our_detections_are_those_of_the_nms_inside_the_published_program(tmp_path: Path) -> None:
     """Pre-processing, the cut, the strides and our NMS against Paddle running the program as published."""
     import paddle.inference as engine

@@ -85,6 +85,18 @@ class Uneven(nn.Layer):  # type: ignore[misc]
         return self.act(self.conv(x))
 
 
+class Squeezed(Uneven):
+    """The same with squeeze and excitation behind it: a pooled output that goes into a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Conv2D(8, 8, 1)
+
+    def forward(self, x: Any) -> Any:
+        y = self.conv(x)
+        return y * nn.functional.sigmoid(self.gate(nn.functional.adaptive_avg_pool2d(y, 1)))
+
+
 class Twice(nn.Layer):  # type: ignore[misc]
     """One convolution used twice, with a batch norm of its own each time."""
 

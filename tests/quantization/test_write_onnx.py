@@ -207,3 +207,13 @@ def test_uneven_output_channels_keep_their_precision(tmp_path: Path) -> None:
     assert min(with_channels) > 30
     assert min(without) < 5
     assert abs(max(with_channels) - max(without)) < 6  # the largest channel was well off anyway
+
+
+def test_a_pooled_output_runs_though_its_channels_differ(tmp_path: Path) -> None:
+    """ONNX Runtime pools in integers when a quantized layer follows, and then wants one scale."""
+    made = make(nets.Squeezed, tmp_path)
+    assert len(made.table.quantized) == 2 and made.table.layers[0].output not in made.table.outputs
+    kinds = [node.op_type for node in optimised(made.file, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
+    assert kinds.count("QLinearConv") == 2 and "QLinearGlobalAveragePool" in kinds
+    feed = nets.pictures(1, seed=61)[0]
+    assert np.isfinite(backend.load(made.file, threads=1)(feed)[made.program.fetches[0]]).all()
