@@ -22,8 +22,8 @@ from edgekit.stage_cache import Done
 
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
 VERSIONS = {
-    "sensitivity": 2,
-    "prune": 1,
+    "sensitivity": 3,
+    "prune": 2,
     "distil": 1,
     "quantize": 1,
     "export": 1,
@@ -45,11 +45,14 @@ def sensitivity_components(model: str, section: Prune, pictures: str) -> dict[st
     }
 
 
-def prune_components(model: str, measured: str | None, section: Prune, pictures: str) -> dict[str, Any]:
+def prune_components(
+    original: str, model: str, measured: str | None, section: Prune, pictures: str
+) -> dict[str, Any]:
     return {
+        "original": original,
         "model": model,
         "sensitivity": measured,
-        "prune": section.model_dump(mode="json", exclude={"distil"}),
+        "prune": section.model_dump(mode="json", exclude={"distil", "rounds"}),
         "pictures": pictures,
         "version": VERSIONS["prune"],
     }
@@ -163,14 +166,14 @@ def explain(
     rows: list[dict[str, Any]] = []
     known = True
 
-    def add(stage: str, components: dict[str, Any]) -> str:
+    def add(stage: str, components: dict[str, Any], tag: str = "") -> str:
         key = stage_cache.key_of(stage, components)
         cached = known and not force and stage_cache.is_done(cache, stage, key)
         rows.append(
             {
-                "stage": stage,
+                "stage": f"{stage}{tag}",
                 "cached": cached,
-                "why": "" if cached else _why(before.get(stage), components, force),
+                "why": "" if cached else _why(before.get(f"{stage}{tag}"), components, force),
             }
         )
         return key
@@ -187,10 +190,13 @@ def explain(
         calibration = digest("calibration")
         known = calibration is not None
     if recipe.prune is not None:
-        section, seen, measured = recipe.prune, calibration or "not made yet", None
-        if section.removes:
-            measured = add("sensitivity", sensitivity_components(key, section, seen))
-        key = add("prune", prune_components(key, measured, section, seen))
+        section, seen = recipe.prune, calibration or "not made yet"
+        rounds = section.in_rounds()
+        for number, wanted in enumerate(rounds, 1):
+            tag, measured = (f" {number}" if len(rounds) > 1 else ""), None
+            if wanted.removes:
+                measured = add("sensitivity", sensitivity_components(key, wanted, seen), tag)
+            key = add("prune", prune_components(first, key, measured, wanted, seen), tag)
         if section.distil is not None:
             training = digest("training")
             known = known and training is not None
@@ -207,7 +213,7 @@ def explain(
     if recipe.prune is not None and (section_of := original_targets(recipe.convert)) is not None:
         original = add("original", original_components(first, section_of))
     add("validate", validate_components(first, original, key, evaluation or "not made yet"))
-    lines = [f"{r['stage']:10} " + ("cached" if r["cached"] else f"would run: {r['why']}") for r in rows]
+    lines = [f"{r['stage']:13} " + ("cached" if r["cached"] else f"would run: {r['why']}") for r in rows]
     return Result(lines, {"dry": rows})
 
 

@@ -130,6 +130,9 @@ class Distil(Strict):
     seed: StrictInt = Field(default=0, ge=0)
 
 
+_ONE_ROUND = 0.15  # the largest share of a budget that is met in one round
+
+
 class Prune(Strict):
     """What goes is a budget (`flops` or `params`), or a share of named layers (`ratios`); neither: only what
     is dead."""
@@ -142,7 +145,8 @@ class Prune(Strict):
     dead: bool = True
     skip: list[str] = []  # glob patterns of layers that lose no channel
     multiple: StrictInt = Field(default=8, ge=1)  # of channels that stay; half of it where a layer is small
-    most: float = Field(default=0.6, gt=0, lt=1)  # share of a layer's channels that may go
+    most: float = Field(default=0.6, gt=0, lt=1)  # share of a layer's channels that may go in one round
+    rounds: StrictInt | None = Field(default=None, ge=1)  # of measuring and pruning; None: by the budget
     recover: list[Literal["statistics", "refit"]] = ["refit"]
     distil: Distil | None = None
     seed: StrictInt = Field(default=0, ge=0)
@@ -161,6 +165,18 @@ class Prune(Strict):
     @property
     def needs_sensitivity(self) -> bool:
         return self.budget is not None and self.allocation == "sensitivity"
+
+    def in_rounds(self) -> list[Prune]:
+        """One section per round: a large budget is met in steps, each measured on what the last one left.
+
+        Sensitivities of single groups do not add up when much goes at once.
+        """
+        if self.budget is None:
+            return [self]
+        kind, share = self.budget
+        measured = math.ceil(share / _ONE_ROUND) if self.needs_sensitivity else 1
+        count = self.rounds if self.rounds is not None else measured
+        return [self.model_copy(update={kind: f"-{100 * share * k / count:g}%"}) for k in range(1, count + 1)]
 
     @property
     def budget(self) -> tuple[str, float] | None:

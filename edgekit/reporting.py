@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     "agreement_ap", "same_class", "top1_agreement", "top1_agreement_sure", "kl_divergence",
-    "agreement_hmean", "agreement_hmean75", "ap", "ap_drop", "hmean", "hmean75", "hmean_drop", "cosine", "sqnr_db", "max_abs_diff", "identical_answers", "size_ratio", "n",
+    "agreement_hmean", "agreement_hmean75", "ap", "ap_drop", "hmean", "hmean75", "hmean_drop", "cosine",
+    "sqnr_db", "max_abs_diff", "identical_answers", "size_ratio", "n",
 )  # fmt: skip
 
 

@@ -29,13 +29,14 @@ class Run:
     done: list[Done] = field(default_factory=list)
     depended: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def stage(self, name: str, components: dict[str, Any], make: Any) -> Done:
+    def stage(self, name: str, components: dict[str, Any], make: Any, tag: str = "") -> Done:
+        """`tag` tells the rounds of a stage apart."""
         key = stage_cache.key_of(name, components)
         done = stage_cache.run(self.cache, name, key, make, force=self.force, log=self.progress.line)
         how = "cached" if done.cached else f"{done.seconds:.1f} s"
-        self.progress.line(f"{name}: {done.summary} ({how})")
+        self.progress.line(f"{name}{tag}: {done.summary} ({how})")
         self.done.append(done)
-        self.depended[name] = components
+        self.depended[f"{name}{tag}"] = components
         return done
 
     def pictures(self, recipe: Recipe | None, data: Path | None, split: Split) -> ImageSet:
@@ -50,7 +51,35 @@ class Run:
             lambda out: stage.run(recipe, out, self.cache, self.offline, self.progress.line),
         )
 
-    def sensitivity(self, model: Done, section: Prune, images: ImageSet) -> Done:
+    def prune(self, model: Done, section: Prune, images: ImageSet) -> Done:
+        """In rounds, each measured on what the round before left."""
+        original, rounds = model, section.in_rounds()
+        for number, wanted in enumerate(rounds, 1):
+            tag = f" {number}" if len(rounds) > 1 else ""
+            model = self._prune_once(original, model, wanted, images, tag)
+        return model
+
+    def _prune_once(self, original: Done, model: Done, section: Prune, images: ImageSet, tag: str) -> Done:
+        measured = self._sensitivity(model, section, images, tag) if section.removes else None
+        key = measured.key if measured is not None else None
+        components = plan.prune_components(original.key, model.key, key, section, images.digest)
+
+        def make(out: Path) -> str:
+            from edgekit.stages import prune as stage
+
+            return stage.run(
+                ModelFolder.open(original.path),
+                ModelFolder.open(model.path),
+                section,
+                measured.path if measured is not None else None,
+                images,
+                out,
+                self.progress,
+            )
+
+        return self.stage("prune", components, make, tag)
+
+    def _sensitivity(self, model: Done, section: Prune, images: ImageSet, tag: str) -> Done:
         components = plan.sensitivity_components(model.key, section, images.digest)
 
         def make(out: Path) -> str:
@@ -58,20 +87,7 @@ class Run:
 
             return stage.run(ModelFolder.open(model.path), section, images, out, self.progress)
 
-        return self.stage("sensitivity", components, make)
-
-    def prune(self, model: Done, section: Prune, images: ImageSet) -> Done:
-        measured = self.sensitivity(model, section, images) if section.removes else None
-        key = measured.key if measured is not None else None
-        components = plan.prune_components(model.key, key, section, images.digest)
-
-        def make(out: Path) -> str:
-            from edgekit.stages import prune as stage
-
-            path = measured.path if measured is not None else None
-            return stage.run(ModelFolder.open(model.path), section, path, images, out, self.progress)
-
-        return self.stage("prune", components, make)
+        return self.stage("sensitivity", components, make, tag)
 
     def distil(
         self, model: Done, teacher: Done, section: Distil, images: ImageSet, labels: Path | None = None

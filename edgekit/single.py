@@ -60,9 +60,9 @@ def explain_groups(model: Path, recipe: Recipe | None, section: Prune) -> Result
 
     with tempfile.TemporaryDirectory() as scratch:
         source = plan.open_done(model, recipe, Path(scratch))
-        _, found, dead = sensitivity.prepared(ModelFolder.open(source.path), section)
-        rows = explain.rows(found, section)
-        return Result(explain.lines(rows, dead), {"dead": dead, "groups": rows})
+        ready = sensitivity.prepared(ModelFolder.open(source.path), section)
+        rows = explain.rows(ready.trace, section)
+        return Result(explain.lines(rows, ready.dead), {"dead": ready.dead, "groups": rows})
 
 
 def quantize(

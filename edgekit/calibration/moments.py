@@ -23,24 +23,48 @@ from edgekit.program.graph import Program
 
 BATCH = 8
 PLACES = 256  # of a picture, per layer
-RIDGE = 1e-4  # of the mean diagonal
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the mean diagonal
+ENOUGH = 20  # rows per column from which the least ridge is right
 
 
 @dataclass
 class Moments:
-    """E[z z'] over n rows z = [x, 1]: [k + 1, k + 1]; the last column is the mean."""
+    """Sums of z z' over rows z = [x, 1], [k + 1, k + 1], for even and for odd pictures apart.
 
-    matrix: Doubles
-    n: int
+    The halves serve to choose a ridge: what is fitted to the one is judged on the other.
+    """
+
+    sums: tuple[Doubles, Doubles]
+    counts: tuple[int, int]
 
     @staticmethod
-    def of(x: Floats) -> Moments:
+    def of(x: Floats, pictures: int, first: int) -> Moments:
+        """Of rows [n, k], the same number for each of `pictures` pictures, numbered from `first`."""
         z = np.concatenate([x, np.ones((len(x), 1), np.float32)], axis=1)
-        return Moments((z.T @ z).astype(np.float64) / len(z), len(z))
+        odd = odd_rows(len(x), pictures, first)
+        even, other = z[~odd], z[odd]
+        return Moments(
+            ((even.T @ even).astype(np.float64), (other.T @ other).astype(np.float64)),
+            (len(even), len(other)),
+        )
 
     def plus(self, other: Moments) -> Moments:
-        n = self.n + other.n
-        return Moments((self.matrix * self.n + other.matrix * other.n) / n, n)
+        (a, b), (c, d) = self.sums, other.sums
+        return Moments((a + c, b + d), (self.counts[0] + other.counts[0], self.counts[1] + other.counts[1]))
+
+    @property
+    def n(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def matrix(self) -> Doubles:
+        """E[z z'] [k + 1, k + 1]; the last column is the mean."""
+        return (self.sums[0] + self.sums[1]) / self.n
+
+
+def odd_rows(rows: int, pictures: int, first: int) -> npt.NDArray[np.bool_]:
+    """Which of the rows of a batch are of pictures with an odd number."""
+    return np.repeat((first + np.arange(pictures)) % 2 == 1, rows // pictures)
 
 
 def batches(pictures: Sequence[Floats], program: Program) -> Iterator[tuple[int, Floats]]:
@@ -51,9 +75,12 @@ def batches(pictures: Sequence[Floats], program: Program) -> Iterator[tuple[int,
 
 
 def passes(
-    program: Program, tensors: Sequence[str], pictures: Sequence[Floats]
+    program: Program, tensors: Sequence[str], pictures: Sequence[Floats], *, optimise: bool = True
 ) -> Iterator[tuple[int, dict[str, Floats]]]:
-    """Run the program as far as `tensors` need; their values batch by batch."""
+    """Run the program as far as `tensors` need; their values batch by batch.
+
+    `optimise=False` for tensors that Paddle's fused ops would skip (before and after a batch norm, say).
+    """
     feed = program.feeds[0]
     inner = [name for name in dict.fromkeys(tensors) if name != feed]
     if not inner:
@@ -63,7 +90,8 @@ def passes(
     part = edit.cut(program, {name: name for name in inner})
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(part, Path(scratch))
-        run = backend.load(Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams")
+        files = Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams"
+        run = backend.load(*files, optimise=optimise)
         for start, batch in batches(pictures, program):
             yield start, {feed: batch, **run({feed: batch})}
 
@@ -79,7 +107,7 @@ def collect(
             x = rows(layer, values[layer.input], k, PLACES, start)
             if not np.isfinite(x).all():
                 raise EdgekitError("EK501", f"{layer.input} holds values that are not finite.")
-            part = Moments.of(x)
+            part = Moments.of(x, len(values[layer.input]), start)
             known = found.get(layer.weight)
             found[layer.weight] = part if known is None else known.plus(part)
         for _ in range(len(values[program.feeds[0]])):
@@ -112,21 +140,37 @@ def without(weights: Doubles, moments: Moments, keep: npt.NDArray[np.bool_], bia
     """
     columns = np.flatnonzero(np.r_[keep, bias])
     gone = np.flatnonzero(~keep)
-    h = moments.matrix
-    solved = np.linalg.solve(_ridged(h[np.ix_(columns, columns)]), h[np.ix_(columns, gone)])
+
+    def parts(sums: Doubles, n: int) -> tuple[Doubles, Doubles]:
+        return sums[np.ix_(columns, columns)] / n, weights[:, gone] @ sums[np.ix_(gone, columns)] / n
+
     result = weights.copy()
     result[:, gone] = 0
-    result[:, columns] += weights[:, gone] @ solved.T
+    halves = [parts(s, n) for s, n in zip(moments.sums, moments.counts, strict=True) if n]
+    result[:, columns] += step(*parts(moments.sums[0] + moments.sums[1], moments.n), halves, moments.n)
     return result
 
 
-def towards(weights: Doubles, inner: Doubles, cross: Doubles) -> Doubles:
-    """Weights [out, k + 1] that come nearest to wanted answers, with a ridge towards those that are there.
+def step(inner: Doubles, cross: Doubles, halves: Sequence[tuple[Doubles, Doubles]], n: int) -> Doubles:
+    """The change of weights [out, k] that comes nearest to what is missing, by least squares with a ridge.
 
-    inner: E[z z'] of what the layer really reads; cross: E[(wanted - weights z) z'], [out, k + 1].
+    inner: E[z z'] of what a layer reads, [k, k]; cross: E[missing z'], [out, k]; halves: the same of either
+    half of the pictures. With few rows the ridge is the one that, fitted to one half, does best on the other.
     """
-    return np.asarray(weights + np.linalg.solve(_ridged(inner), cross.T).T)
+    ridge = RIDGES[0]
+    if n < ENOUGH * len(inner) and len(halves) == 2:
+        one, two = halves
+        ridge = min(RIDGES, key=lambda r: _judged(one, two, r) + _judged(two, one, r))
+    return _solve(inner, cross, ridge)
 
 
-def _ridged(matrix: Doubles) -> Doubles:
-    return np.asarray(matrix + np.eye(len(matrix)) * RIDGE * np.trace(matrix) / len(matrix))
+def _judged(fit: tuple[Doubles, Doubles], judge: tuple[Doubles, Doubles], ridge: float) -> float:
+    """The squared error on the other half, but for a constant."""
+    change = _solve(*fit, ridge)
+    inner, cross = judge
+    return float(((change @ inner - 2 * cross) * change).sum())
+
+
+def _solve(inner: Doubles, cross: Doubles, ridge: float) -> Doubles:
+    ridged = inner + np.eye(len(inner)) * ridge * np.trace(inner) / len(inner)
+    return np.asarray(np.linalg.solve(ridged, cross.T).T)

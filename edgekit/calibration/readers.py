@@ -40,6 +40,10 @@ class Reader:
         """Columns of a row per input channel."""
         return self.kernel[0] * self.kernel[1] if self.kind == "conv" else 1
 
+    def channels(self, weight: Array) -> int:
+        """How many output channels a weight has."""
+        return int(weight.shape[0 if self.kind == "conv" or self.flipped else 1])
+
     def matrix(self, weight: Array) -> Doubles:
         """The weight as [rows of outputs, k]; `restore` turns it back."""
         value = weight.astype(np.float64)
@@ -70,22 +74,28 @@ def readers(program: Program) -> list[Reader]:
         made = _conv(program, op) or _matmul(op)
         if made is None or made.weight not in program.params or used[made.weight] > 1:
             continue
+        if made.kind == "matmul" and program.params[made.weight].ndim != 2:
+            continue
         after = consumers.get(made.output, [])
         bias = None
         if len(after) == 1 and after[0].type == "elementwise_add" and made.output not in fetched:
             name = inputs(after[0], "Y")[0]
-            value = program.params.get(name)
-            width = _width(made, program.params[made.weight])
-            if value is not None and used[name] == 1 and value.size == width == max(value.shape, default=0):
+            if name in program.params and used[name] == 1 and _is_bias(program, made, after[0]):
                 bias = name
         found.append(replace(made, bias=bias))
     return found
 
 
-def _width(reader: Reader, weight: npt.NDArray[np.generic]) -> int:
-    if reader.kind == "conv" or reader.flipped:
-        return int(weight.shape[0])
-    return int(weight.shape[1])
+def _is_bias(program: Program, reader: Reader, add: Op) -> bool:
+    """Whether each row of outputs gets a number of its own: a transposed convolution's taps share one."""
+    weight, value = program.params[reader.weight], program.params[inputs(add, "Y")[0]]
+    width = reader.channels(weight)
+    if reader.kind == "transposed" or not value.size == width == max(value.shape, default=0):
+        return False
+    rank, axis = len(program.shape(reader.output)), attr(add, "axis", -1)
+    start = axis if axis >= 0 and value.ndim < rank else rank - value.ndim
+    along = start + int(np.argmax(value.shape))
+    return width == 1 or along == (1 if reader.kind == "conv" else rank - 1)
 
 
 def _conv(program: Program, op: Op) -> Reader | None:
@@ -94,6 +104,10 @@ def _conv(program: Program, op: Op) -> Reader | None:
     weight = inputs(op, "Filter")[0]
     if weight not in program.params or attr(op, "padding_algorithm", "EXPLICIT") not in ("EXPLICIT", "VALID"):
         return None
+    if attr(op, "data_format", "NCHW") not in ("NCHW", "AnyLayout"):
+        return None
+    if any(attr(op, "output_padding", [])) or attr(op, "output_size", []) or inputs(op, "OutputSizeTensor"):
+        return None  # it answers more than its taps
     height, width = program.params[weight].shape[2:]
     pads = attr(op, "paddings", [0, 0])
     if attr(op, "padding_algorithm", "EXPLICIT") == "VALID":

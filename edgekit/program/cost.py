@@ -48,7 +48,7 @@ def measured_shapes(program: Program, inputs_at: dict[str, list[int]] | None = N
         if op.type not in ("feed", "fetch") and slot.parameter not in ("XShape", "Mask")
     }
     unknown = [name for name in found if name in made and any(d < 0 for d in found[name])]
-    if not unknown:
+    if not unknown or any(d < 0 for name in program.feeds for d in found[name]):
         return found
     import tempfile
     from pathlib import Path
@@ -89,7 +89,7 @@ def layer_costs(program: Program, inputs_at: dict[str, list[int]] | None = None)
     conv: out elements * kernel area * in channels / groups; transposed conv: in elements * kernel area *
     out channels / groups; matmul: out elements * inner dimension. Bias, BN and pooling are not counted.
     """
-    known = shapes(program, inputs_at=inputs_at)
+    known = measured_shapes(program, inputs_at)
     costs: dict[str, int] = {}
     for op in program.block.ops:
         name = outputs(op)[0] if outputs(op) else ""

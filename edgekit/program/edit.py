@@ -98,7 +98,7 @@ def fold_batch_norm(program: Program) -> Program:
         if id(op) in skip:
             continue
         result.append(op)
-        if op.type not in CONVOLUTIONS:
+        if op.type not in CONVOLUTIONS or inputs(op, "Filter")[0] not in made.params:
             continue
         weight = inputs(op, "Filter")[0]
         bias, chain = np.zeros(made.params[weight].shape[0]), []
@@ -107,7 +107,7 @@ def fold_batch_norm(program: Program) -> Program:
             bias = made.params[inputs(after, "Y")[0]].astype(np.float64).reshape(-1)
             chain.append(after)
             after = _only(consumers, fetched, outputs(after, "Out")[0])
-        if after is None or after.type != "batch_norm" or shared[weight] > 1 or weight not in made.params:
+        if after is None or after.type != "batch_norm" or shared[weight] > 1:
             continue
         gamma, beta, mean, var = (
             made.params[inputs(after, slot)[0]].astype(np.float64)

@@ -49,10 +49,13 @@ def mac_terms(program: Program, trace: Trace, shapes: dict[str, list[int]]) -> l
             name = inputs(op, "Filter")[0]
             transposed = op.type.endswith("transpose")
             place = shapes[inputs(op, "Input")[0] if transposed else outputs(op, "Output")[0]]
-            terms.append(_term(program, trace, name, math.prod(place[2:])))
+            if name in program.params:
+                terms.append(_term(program, trace, name, math.prod(place[2:])))
+            else:
+                terms.append(Term(float(math.prod(place[2:]) * math.prod(shapes[name])), ()))
         elif op.type in ("matmul_v2", "mul"):
             name, place = inputs(op, "Y")[0], shapes[outputs(op, "Out")[0]]
-            if name in program.params:
+            if name in program.params and program.params[name].ndim == 2:
                 terms.append(_term(program, trace, name, math.prod(place[:-1])))
             else:
                 x = shapes[inputs(op, "X")[0]]

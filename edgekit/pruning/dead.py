@@ -57,13 +57,15 @@ def silenced(program: Program) -> tuple[Program, int]:
     return made, count
 
 
-def find(program: Program, trace: Trace, values: dict[str, npt.NDArray[np.float32]]) -> Dead:
+def find(
+    program: Program, trace: Trace, values: dict[str, npt.NDArray[np.float32]], shapes: dict[str, list[int]]
+) -> Dead:
     """Atoms that every reader finds constant, or does not look at.
 
-    values: every tensor of the program for one picture, whatever it shows; only entries of channels that
-    are proved to be constant are looked at.
+    values: the tensors that the trace follows, for one picture, whatever it shows; only entries of channels
+    that are proved to be constant are looked at. shapes: of every tensor.
     """
-    constant = _constants(program, trace, values)
+    constant = _constants(program, trace, values, shapes)
     by_weight = {reader.weight: reader for reader in readers(program)}
     must_stay = set(trace.reasons)
     seen: set[int] = {int(a) for piece in trace.slices if piece.role == "out" for a in piece.atoms}
@@ -76,10 +78,12 @@ def find(program: Program, trace: Trace, values: dict[str, npt.NDArray[np.float3
         if weight is None or piece is None:
             continue
         x = next(n for slot in ("Input", "X") for n in inputs(op, slot))
+        if x not in trace.tensors:  # a shared weight: this op reads channels that are fixed
+            continue
         columns = np.moveaxis(program.params[weight], piece.axis, 0)
         unread = (columns.reshape(len(columns), -1) == 0).all(1)
         level = _levels(values[x], trace.tensors[x].axis)
-        mask = constant.get(x, np.zeros(len(piece.atoms), np.bool_))
+        mask = constant.get(x, np.zeros(len(level), np.bool_))
         if len(mask) != len(piece.atoms):  # grouped, or flattened on the way in
             alive.update(int(a) for a in piece.atoms)
             continue
@@ -116,17 +120,23 @@ def _levels(value: npt.NDArray[np.float32], axis: int) -> Doubles:
 
 def _sees_all(op: Op) -> bool:
     """Whether a constant channel adds the same everywhere: no zero padding around it."""
-    return op.type in ("matmul_v2", "mul", "conv2d") and not any(attr(op, "paddings", [0]))
+    return op.type in ("matmul_v2", "mul", "conv2d") and not _padded(op)
 
 
-def _constants(program: Program, trace: Trace, values: dict[str, npt.NDArray[np.float32]]) -> dict[str, Mask]:
+def _padded(op: Op) -> bool:
+    return any(attr(op, "paddings", [0])) or attr(op, "padding_algorithm", "EXPLICIT") == "SAME"
+
+
+def _constants(
+    program: Program, trace: Trace, values: dict[str, npt.NDArray[np.float32]], shapes: dict[str, list[int]]
+) -> dict[str, Mask]:
     found: dict[str, Mask] = {}
     inner = {name for ops in trace.shuffles.values() for op in ops[:-1] for name in outputs(op, "Out")}
     for op in program.block.ops:
         for name in outputs(op):
             along = trace.tensors.get(name)
             if along is not None and name not in inner and name in values:
-                mask = _rule(program, trace, values, found, op, name)
+                mask = _rule(program, trace, values, shapes, found, op, name)
                 if mask is not None and mask.any():
                     found[name] = mask
     return found
@@ -136,6 +146,7 @@ def _rule(
     program: Program,
     trace: Trace,
     values: dict[str, npt.NDArray[np.float32]],
+    shapes: dict[str, list[int]],
     found: dict[str, Mask],
     op: Op,
     out: str,
@@ -156,34 +167,35 @@ def _rule(
     if op.type.endswith(("conv2d", "conv2d_transpose")):
         return _convolution(program, op, mask, zero)
     if op.type in ("matmul_v2", "mul"):
-        weight = program.params[inputs(op, "Y")[0]]
-        flat = weight.T if attr(op, "trans_y", False) else weight
-        quiet = mask if len(mask) == len(flat) else np.zeros(len(flat), np.bool_)
+        name = inputs(op, "Y")[0]
+        flat = program.params[name].T if attr(op, "trans_y", False) else program.params[name]
+        over_channels = len(mask) == len(flat) and trace.of(name, "in") is not None
+        quiet = mask if over_channels else np.zeros(len(flat), np.bool_)
         return np.asarray(((flat == 0) | quiet[:, None]).all(0))
     if op.type == "batch_norm":
         still = program.params[inputs(op, "Scale")[0]] == 0
         return np.asarray(still | mask if len(mask) else still)
     if op.type.startswith("elementwise"):
-        return _pairwise(program, trace, known, op, count)
+        return _pairwise(program, trace, known, op, len(shapes[out]))
     if op.type in _POINTWISE:
         return mask
     if op.type in _SPREADING:
-        padded = op.type == "pool2d" and any(attr(op, "paddings", [0, 0])) and not attr(op, "exclusive", True)
+        padded = op.type == "pool2d" and _padded(op) and not attr(op, "exclusive", True)
         return zero if padded else mask
     if out in trace.shuffles:
         first = trace.shuffles[out][0]
         start, _ = known(inputs(first, "X")[0])
-        groups = values[outputs(first, "Out")[0]].shape[1]
+        groups = shapes[outputs(first, "Out")[0]][1]
         return np.asarray(start.reshape(groups, -1).T.reshape(-1))
-    if op.type == "concat" and attr(op, "axis", 0) % values[out].ndim == along.axis:
+    if op.type == "concat" and attr(op, "axis", 0) % len(shapes[out]) == along.axis:
         parts = []
         for name in inputs(op, "X"):
             part, _ = known(name)
-            size = values[name].shape[along.axis]
+            size = shapes[name][along.axis]
             parts.append(part if len(part) == size else np.zeros(size, np.bool_))
         return np.concatenate(parts)
-    if op.type == "split" and attr(op, "axis", 0) % values[x].ndim == along.axis:
-        sizes = [values[name].shape[along.axis] for name in outputs(op, "Out")]
+    if op.type == "split" and attr(op, "axis", 0) % len(shapes[x]) == along.axis:
+        sizes = [shapes[name][along.axis] for name in outputs(op, "Out")]
         k = outputs(op, "Out").index(out)
         return np.asarray(mask[sum(sizes[:k]) : sum(sizes[: k + 1])])
     if op.type in (
@@ -203,7 +215,7 @@ def _rule(
 def _convolution(program: Program, op: Op, mask: Mask, zero: Mask) -> Mask:
     weight = program.params[inputs(op, "Filter")[0]]
     transposed = op.type.endswith("transpose")
-    quiet = zero if transposed or any(attr(op, "paddings", [0, 0])) else mask
+    quiet = zero if transposed or _padded(op) else mask
     groups = attr(op, "groups", 1)
     if groups > 1 and weight.shape[1] == 1:
         silent = np.asarray((weight.reshape(len(weight), -1) == 0).all(1))
@@ -217,14 +229,18 @@ def _convolution(program: Program, op: Op, mask: Mask, zero: Mask) -> Mask:
 
 
 def _pairwise(
-    program: Program, trace: Trace, known: Callable[[str], tuple[Mask, Mask]], op: Op, count: int
+    program: Program, trace: Trace, known: Callable[[str], tuple[Mask, Mask]], op: Op, rank: int
 ) -> Mask | None:
-    sides = []
+    along, sides = trace.tensors[outputs(op, "Out")[0]], []
+    count = len(along.atoms)
     for name in (inputs(op, "X")[0], inputs(op, "Y")[0]):
         if name in program.params:
-            if program.params[name].size not in (1, count):
-                return None
-            value = np.broadcast_to(program.params[name].reshape(-1), count)
+            value = program.params[name]
+            offset = attr(op, "axis", -1) if name == inputs(op, "Y")[0] and value.ndim < rank else -1
+            start = offset if offset >= 0 else rank - value.ndim
+            if value.size > 1 and (value.size != count or start + int(np.argmax(value.shape)) != along.axis):
+                return None  # it changes from place to place
+            value = np.broadcast_to(value.reshape(-1), count)
             sides.append((np.ones(count, np.bool_), value == 0))
         elif name in trace.tensors and len(trace.tensors[name].atoms) == count:
             sides.append(known(name))
@@ -235,22 +251,22 @@ def _pairwise(
     return both | left_zero | right_zero if op.type == "elementwise_mul" else both
 
 
-def without_dead(program: Program) -> tuple[Program, int]:
-    """The program (batch norm folded) without its dead channels, and how many they were.
+def without_dead(program: Program) -> tuple[Program, list[tuple[Trace, set[int]]]]:
+    """The program (batch norm folded) without its dead channels, and what was removed, step by step.
 
-    Its answers stay as they are. What is dead because something dead read it goes too.
+    Its answers stay as they are. What is dead because something dead read it goes in a later step.
     """
     made, _ = silenced(program)
     feed = made.feeds[0]
-    gone = 0
+    steps: list[tuple[Trace, set[int]]] = []
     while True:
         shapes = cost.measured_shapes(made)
         found = trace(made, shapes)
         picture = np.random.Generator(np.random.PCG64(0)).standard_normal(shapes[feed], np.float32)
         _, values = next(iter(passes(made, list(found.tensors), [picture[0]])))
-        result = find(made, found, values)
+        result = find(made, found, values, shapes)
         if not result.atoms:
-            return made, gone
+            return made, steps
         for reader in readers(made):
             if reader.weight in result.biases and reader.bias is not None:
                 old = made.params[reader.bias].astype(np.float64)
@@ -258,4 +274,4 @@ def without_dead(program: Program) -> tuple[Program, int]:
                     np.float32
                 )
         made = remove(made, found, result.atoms)
-        gone += len(result.atoms)
+        steps.append((found, result.atoms))

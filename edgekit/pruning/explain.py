@@ -11,7 +11,7 @@ from edgekit.recipe import Prune
 
 
 def rows(trace: Trace, section: Prune) -> list[dict[str, Any]]:
-    """One row per group; `why` is empty where channels may go."""
+    """One row per group; `why` says what holds its channels, or some of them."""
     found = []
     for group in groups(trace):
         counts = search.steps(group, section)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from edgekit.calibration import moments
-from edgekit.calibration.moments import PLACES, Moments, passes
+from edgekit.calibration import moments, segments
+from edgekit.calibration.moments import PLACES, Moments
 from edgekit.calibration.readers import Doubles, Floats, Reader, readers, rows
-from edgekit.program.graph import Program, inputs, outputs
+from edgekit.program.graph import Program, outputs
 from edgekit.pruning.remove import lost_mask
 from edgekit.pruning.trace import Trace
 
@@ -64,22 +64,6 @@ def mask_out(
     return made
 
 
-def levels(program: Program, layers: Sequence[Reader]) -> list[list[Reader]]:
-    """The layers in waves: those of one wave do not read each other's answers."""
-    own = {layer.output: layer for layer in layers}
-    depth: dict[str, int] = {}
-    waves: dict[int, list[Reader]] = {}
-    for op in program.block.ops:
-        at = max((depth.get(name, 0) for name in inputs(op)), default=0)
-        layer = next((own[name] for name in outputs(op) if name in own), None)
-        if layer is not None:
-            waves.setdefault(at, []).append(layer)
-            at += 1
-        for name in outputs(op):
-            depth[name] = at
-    return [waves[k] for k in sorted(waves)]
-
-
 def refit(
     program: Program,
     wanted: Mapping[str, Floats],
@@ -94,53 +78,74 @@ def refit(
     network do once they are folded.
     """
     made = program.copy()
-    for wave in levels(made, [layer for layer in readers(made) if layer.weight in wanted]):
-        sums = {layer.weight: _Sums() for layer in wave}
-        for start, values in passes(made, [layer.input for layer in wave], pictures):
-            for layer in wave:
-                weights = with_bias(made, layer)
-                x = rows(layer, values[layer.input], weights.shape[1] - 1, PLACES, start)
-                sums[layer.weight].add(x, wanted[layer.weight], weights)
-        for layer in wave:
-            weights = with_bias(made, layer)
-            set_weights(made, layer, SOLVERS[method](sums[layer.weight], weights, layer.bias is not None))
-            advance()
+    layers = {layer.output: layer for layer in readers(made) if layer.weight in wanted}
+    known = [{made.feeds[0]: batch} for _, batch in moments.batches(pictures, made)]
+    position = 0
+    for place, op in enumerate(made.ops):
+        layer = next((layers[name] for name in outputs(op) if name in layers), None)
+        if layer is None:
+            continue
+        # What this layer reads is final: everything before it has been refitted.
+        known = segments.advance(made, position, place, segments.frontier(made, place), known)
+        position = place
+        weights, first = with_bias(made, layer), 0
+        sums = _Sums(weights.shape[1], len(weights))
+        for batch in known:
+            x = rows(layer, batch[layer.input], weights.shape[1] - 1, PLACES, first)
+            sums.add(x, wanted[layer.weight], weights, len(batch[layer.input]), first)
+            first += len(batch[layer.input])
+        set_weights(made, layer, SOLVERS[method](sums, weights, layer.bias is not None))
+        advance()
     return made
 
 
 class _Sums:
-    """What one pass adds up for one layer."""
+    """What one pass adds up for one layer; products for even and odd pictures apart."""
 
-    def __init__(self) -> None:
-        self.n = 0
-        self.inner: Doubles = np.zeros(0)
-        self.cross: Doubles = np.zeros(0)
-        self.got: list[Doubles] = []
-        self.wanted: list[Doubles] = []
+    def __init__(self, size: int, out: int) -> None:
+        self.counts = [0, 0]
+        self.inner = [np.zeros((size, size)) for _ in range(2)]
+        self.cross = [np.zeros((out, size)) for _ in range(2)]
+        self.got = np.zeros((2, out))  # sums of the layer's answers and of their squares
+        self.wanted = np.zeros((2, out))
 
-    def add(self, x: Floats, wanted: Floats, weights: Doubles) -> None:
+    @property
+    def n(self) -> int:
+        return sum(self.counts)
+
+    def add(self, x: Floats, wanted: Floats, weights: Doubles, pictures: int, first: int) -> None:
         z = np.concatenate([x, np.ones((len(x), 1), np.float32)], axis=1)
         target = wanted[self.n : self.n + len(x)]
         got = z @ weights.T.astype(np.float32)
-        inner, cross = z.T @ z, (target - got).T @ z
-        self.inner = inner + self.inner if self.n else inner.astype(np.float64)
-        self.cross = cross + self.cross if self.n else cross.astype(np.float64)
-        self.n += len(x)
-        self.got.append(np.stack([got.sum(0), (got.astype(np.float64) ** 2).sum(0)]))
-        self.wanted.append(np.stack([target.sum(0), (target.astype(np.float64) ** 2).sum(0)]))
+        self.got += _powers(got)
+        self.wanted += _powers(target)
+        odd = moments.odd_rows(len(x), pictures, first)
+        for half, chosen in enumerate((~odd, odd)):
+            self.inner[half] += z[chosen].T @ z[chosen]
+            self.cross[half] += (target[chosen] - got[chosen]).T @ z[chosen]
+            self.counts[half] += int(chosen.sum())
+
+
+def _powers(values: Floats) -> Doubles:
+    return np.stack([values.sum(0, np.float64), (values.astype(np.float64) ** 2).sum(0)])
 
 
 def _least_squares(sums: _Sums, weights: Doubles, has_bias: bool) -> Doubles:
-    inner, cross = sums.inner / sums.n, sums.cross / sums.n
-    if has_bias:
-        return moments.towards(weights, inner, cross)
+    used = slice(None) if has_bias else slice(-1)
+    halves = [
+        (inner[used, used] / n, cross[:, used] / n)
+        for inner, cross, n in zip(sums.inner, sums.cross, sums.counts, strict=True)
+        if n
+    ]
+    inner = (sums.inner[0] + sums.inner[1])[used, used] / sums.n
+    cross = (sums.cross[0] + sums.cross[1])[:, used] / sums.n
     made = weights.copy()
-    made[:, :-1] = moments.towards(weights[:, :-1], inner[:-1, :-1], cross[:, :-1])
+    made[:, used] += moments.step(inner, cross, halves, sums.n)
     return made
 
 
 def _statistics(sums: _Sums, weights: Doubles, has_bias: bool) -> Doubles:
-    (mean, square), (want_mean, want_square) = (np.sum(s, axis=0) / sums.n for s in (sums.got, sums.wanted))
+    (mean, square), (want_mean, want_square) = sums.got / sums.n, sums.wanted / sums.n
     variance, want = np.maximum(square - mean**2, 0), np.maximum(want_square - want_mean**2, 0)
     gain = np.where(variance > 1e-12, np.sqrt(want / np.maximum(variance, 1e-12)), 1.0)
     made = np.asarray(weights * gain[:, None])

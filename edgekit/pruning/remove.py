@@ -43,6 +43,19 @@ def remove(program: Program, trace: Trace, removed: set[int]) -> Program:
     return made
 
 
+def kept_outputs(kept: dict[str, Ints], trace: Trace, removed: set[int]) -> dict[str, Ints]:
+    """Which output channels of each layer, numbered as at the start, are left; `kept`: those before.
+
+    By weight; a layer that has lost none is not named.
+    """
+    found = dict(kept)
+    for piece in trace.slices:
+        lost = lost_mask(piece.atoms, removed)
+        if piece.role == "out" and lost.any():
+            found[piece.parameter] = found.get(piece.parameter, np.arange(len(lost)))[~lost]
+    return found
+
+
 def lost_mask(atoms: Ints, removed: set[int]) -> Mask:
     """Which entries of `atoms` are in `removed`."""
     return np.isin(atoms, np.asarray(sorted(removed), np.int64))
@@ -76,7 +89,7 @@ def _attributes(program: Program, trace: Trace, keep: Callable[[Ints], Mask]) ->
             rows = mask.reshape(groups, -1)
             if (rows == rows[0]).all():
                 _set_shape(op, 2, int(rows[0].sum()), makers)
-                _set_shape(steps[2], 1, int(mask.sum()), makers)
+                _set_shape(makers[name], 1, int(mask.sum()), makers)  # `steps` are ops of the original
             else:
                 op = _gather(program, inputs(op, "X")[0], name, mask, groups)
                 replaced.update(n for step in steps[1:] for n in outputs(step))

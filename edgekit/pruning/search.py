@@ -16,7 +16,7 @@ from edgekit.pruning import budget, scores, sensitivity
 from edgekit.pruning.budget import Costs, Option
 from edgekit.pruning.groups import Group, groups
 from edgekit.pruning.scores import Evidence
-from edgekit.pruning.sensitivity import Point, Weigh
+from edgekit.pruning.sensitivity import Point, Probe, Weigh
 from edgekit.pruning.trace import Trace
 from edgekit.recipe import Prune
 
@@ -107,13 +107,9 @@ def measure(
     some = pictures[:: max(1, len(pictures) // PROBES)][:PROBES]
     reference = sensitivity.references(program, outputs, some, weigh)
     counts = {g.name: sensitivity.strengths(steps(g, section)) for g in chosen}
-    points = {}
+    probe = Probe(program, trace, layers, known, outputs, reference, some)
     with progress.task("Sensitivity of the outputs", sum(map(len, counts.values()))) as advance:
-        for name, wanted in counts.items():
-            points[name] = sensitivity.measure(
-                program, trace, layers, known, rankings[name], wanted, outputs, reference, some, advance
-            )
-    return Findings(rankings, points)
+        return Findings(rankings, sensitivity.measure(probe, rankings, counts, advance))
 
 
 def choose(

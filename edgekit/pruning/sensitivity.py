@@ -6,16 +6,18 @@ loses much may not matter, and the other way round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit.calibration.moments import Moments, passes
+from edgekit.calibration import segments
+from edgekit.calibration.moments import Moments, batches, passes
 from edgekit.calibration.readers import Floats, Reader
-from edgekit.program.graph import Program
+from edgekit.program.graph import Program, inputs, outputs
 from edgekit.pruning.budget import Option
 from edgekit.pruning.refit import mask_out
+from edgekit.pruning.remove import lost_mask
 from edgekit.pruning.trace import Trace
 
 
@@ -49,10 +51,10 @@ def references(
     return found
 
 
-def loss(reference: Sequence[Reference], got: Iterator[tuple[int, dict[str, Floats]]]) -> float:
+def loss(reference: Sequence[Reference], got: Sequence[dict[str, Floats]]) -> float:
     """Mean over outputs and pictures of the (weighted) squared error over the (weighted) variance."""
     total, count = 0.0, 0
-    for expected, (_, values) in zip(reference, got, strict=True):
+    for expected, values in zip(reference, got, strict=True):
         for name, wants in expected.values.items():
             everywhere = expected.weights.get(name, np.ones_like(wants[..., :1]))
             for want, have, weight in zip(wants, values[name], everywhere, strict=True):
@@ -64,25 +66,59 @@ def loss(reference: Sequence[Reference], got: Iterator[tuple[int, dict[str, Floa
     return total / max(1, count)
 
 
+@dataclass(frozen=True)
+class Probe:
+    """The float network, and everything that is asked of it."""
+
+    program: Program
+    trace: Trace
+    layers: Mapping[str, Reader]  # by weight
+    moments: Mapping[str, Moments]
+    outputs: Sequence[str]
+    reference: Sequence[Reference]
+    pictures: Sequence[Floats]
+
+
 def measure(
-    program: Program,
-    trace: Trace,
-    layers: Mapping[str, Reader],
-    known: Mapping[str, Moments],
-    ranking: Sequence[int],
-    counts: Sequence[int],
-    outputs: Sequence[str],
-    reference: Sequence[Reference],
-    pictures: Sequence[Floats],
+    probe: Probe,
+    rankings: Mapping[str, Sequence[int]],
+    counts: Mapping[str, Sequence[int]],
     advance: Callable[[], None],
-) -> list[Point]:
-    """The loss without the first 1, 2, ... `counts` atoms of the ranking."""
-    points = [Point(0, 0.0)]
-    for count in counts:
-        masked = mask_out(program, trace, layers, known, set(ranking[:count]))
-        points.append(Point(count, loss(reference, passes(masked, outputs, pictures))))
-        advance()
+) -> dict[str, list[Point]]:
+    """For every group the loss without the first `counts` atoms of its ranking, the others untouched.
+
+    Groups are taken in the order of the first layer that reads them: what lies before it stays as it is.
+    """
+    program = probe.program
+    known = [{program.feeds[0]: batch} for _, batch in batches(probe.pictures, program)]
+    firsts = {name: _first_reader(probe, set(rankings[name])) for name in rankings}
+    points: dict[str, list[Point]] = {}
+    position = 0
+    for name in sorted(rankings, key=lambda name: firsts[name]):
+        place = firsts[name]
+        made = {n for op in program.ops[:place] for n in outputs(op)}
+        needed = [*segments.frontier(program, place), *(n for n in probe.outputs if n in made)]
+        known = segments.advance(program, position, place, list(dict.fromkeys(needed)), known)
+        position = place
+        points[name] = [Point(0, 0.0)]
+        for count in counts[name]:
+            lost = set(rankings[name][:count])
+            masked = mask_out(program, probe.trace, probe.layers, probe.moments, lost)
+            got = segments.advance(masked, place, len(program.ops), probe.outputs, known)
+            points[name].append(Point(count, loss(probe.reference, got)))
+            advance()
     return points
+
+
+def _first_reader(probe: Probe, atoms: set[int]) -> int:
+    """The position of the first op whose weights read any of these atoms."""
+    touched = {
+        piece.parameter
+        for piece in probe.trace.slices
+        if piece.role == "in" and lost_mask(piece.atoms, atoms).any()
+    }
+    ops = probe.program.ops
+    return next((k for k, op in enumerate(ops) if touched.intersection(inputs(op))), len(ops) - 1)
 
 
 def strengths(removable: Sequence[int]) -> list[int]:

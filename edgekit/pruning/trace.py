@@ -54,15 +54,18 @@ class _Walk:
     )  # axes of parameters that must stay
     shuffles: dict[str, list[Op]] = field(default_factory=dict)
     inside: set[str] = field(default_factory=set)  # tensors within a channel shuffle
+    followed: set[str] = field(default_factory=set)  # parameters that the rule of the op at hand knows
 
     def attach(self, parameter: str, axis: int, role: Role, atoms: Ints) -> None:
         """This axis of the parameter follows these atoms; one that two ops share ties theirs."""
+        self.followed.add(parameter)
         known = self.slices.setdefault((parameter, axis), (role, atoms))
         if known[1] is not atoms:
             self.atoms.tie(known[1], atoms)
 
     def produce(self, parameter: str, axis: int, count: int) -> Ints:
         """The output channels of a layer; layers that share a weight share them."""
+        self.followed.add(parameter)
         if (parameter, axis) not in self.slices:
             self.slices[parameter, axis] = ("out", self.atoms.fresh(count))
         return self.slices[parameter, axis][1]
@@ -84,7 +87,11 @@ def trace(program: Program, shapes: dict[str, list[int]]) -> Trace:
     for op in program.block.ops:
         if op.type == "feed" or any(name in walk.inside for name in outputs(op)):
             continue
+        walk.followed.clear()
         RULES.get(op.type, _unknown)(walk, op)
+        for name in inputs(op):
+            if name in program.params and name not in walk.followed:
+                walk.fixed.setdefault((name, None), f"{op.type} reads {name} as a whole")
     for (name, axis), reason in walk.fixed.items():
         for (parameter, own), (_, atoms) in walk.slices.items():
             if parameter == name and axis in (own, None):

@@ -6,6 +6,7 @@ budget, the channels are cut out, and what is left is refitted (and distilled, w
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -22,16 +23,18 @@ from edgekit.folder import ModelFolder
 from edgekit.program import cost, edit, graph
 from edgekit.program.graph import Program
 from edgekit.pruning import search
+from edgekit.pruning.atoms import Ints
 from edgekit.pruning.refit import refit
-from edgekit.pruning.remove import lost_mask, remove
-from edgekit.pruning.search import Choice
-from edgekit.pruning.trace import Trace
+from edgekit.pruning.remove import kept_outputs, remove
 from edgekit.recipe import Prune
 from edgekit.stages import sensitivity
 from edgekit.tasks.preprocessing import preprocess
 
+KEPT = "kept.json"
+
 
 def run(
+    original: ModelFolder,
     model: ModelFolder,
     section: Prune,
     measured: Path | None,
@@ -39,35 +42,39 @@ def run(
     out: Path,
     progress: Progress,
 ) -> str:
-    """`measured`: the folder of the sensitivity stage; None when only dead channels go."""
+    """One round. `original` is the float network; `model` is that in the first round, and what the round
+    before left in later ones. `measured`: the sensitivity of `model`; None when only dead channels go."""
     start = time.monotonic()
-    original = edit.fold_batch_norm(graph.read(model.program, model.parameters))
-    program, found, gone = sensitivity.prepared(model, section)
+    first = edit.fold_batch_norm(graph.read(original.program, original.parameters))
+    ready = sensitivity.prepared(model, section, _before(model) if model.path != original.path else None)
+    kept = ready.kept
     groups: list[dict[str, Any]] = []
-    made = program
+    made = ready.program
     if measured is not None:
         findings = sensitivity.load(measured)
         for name in (sensitivity.FILE, sensitivity.PLOT):
             if (measured / name).is_file():
                 shutil.copyfile(measured / name, out / name)
-        shapes = cost.measured_shapes(program)
-        choice = search.choose(program, found, shapes, section, _full(original, section), findings)
-        made = remove(program, found, choice.atoms)
+        shapes = cost.measured_shapes(ready.program)
+        choice = search.choose(ready.program, ready.trace, shapes, section, _full(first, section), findings)
+        made = remove(ready.program, ready.trace, choice.atoms)
+        kept = kept_outputs(kept, ready.trace, choice.atoms)
         pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
-        made = recover(program, made, found, choice, section, pictures, progress)
+        made = recover(first, made, kept, section, pictures, progress)
         groups = [
             {"group": group.name, "channels": group.size, "removed": choice.channels[group.name]}
-            for group in search.prunable(found, section)
+            for group in search.prunable(ready.trace, section)
         ]
     graph.write(made, out)
-    macs = [sum(cost.layer_costs(of).values()) for of in (original, made)]
-    params = [cost.parameter_count(of) for of in (original, made)]
+    (out / KEPT).write_text(json.dumps({name: rows.tolist() for name, rows in kept.items()}) + "\n")
+    macs = [sum(cost.layer_costs(of).values()) for of in (first, made)]
+    params = [cost.parameter_count(of) for of in (first, made)]
     entry = {
         "stage": "prune",
         "criterion": section.criterion,
         "allocation": section.allocation,
         "recover": section.recover,
-        "dead": gone,
+        "dead": ready.dead,
         "macs": macs,
         "params": params,
         "groups": groups,
@@ -76,7 +83,13 @@ def run(
     }
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
     saved = f"MACs {macs[1] / macs[0] - 1:+.1%}, parameters {params[1] / params[0] - 1:+.1%}"
-    return f"{section.criterion}: {saved}, {gone} dead channels, in {time.monotonic() - start:.1f} s"
+    return f"{section.criterion}: {saved}, {ready.dead} dead channels, in {time.monotonic() - start:.1f} s"
+
+
+def _before(model: ModelFolder) -> dict[str, Ints]:
+    """What the round before left."""
+    raw: dict[str, list[int]] = json.loads((model.path / KEPT).read_text())
+    return {name: np.asarray(rows, np.int64) for name, rows in raw.items()}
 
 
 def _full(original: Program, section: Prune) -> float:
@@ -86,28 +99,28 @@ def _full(original: Program, section: Prune) -> float:
 
 
 def recover(
-    program: Program,
+    original: Program,
     pruned: Program,
-    found: Trace,
-    choice: Choice,
+    kept: dict[str, Ints],
     section: Prune,
     pictures: Sequence[Floats],
     progress: Progress,
 ) -> Program:
-    """Without gradients: every layer refitted to the float network's answers, in the recipe's ways."""
+    """Without gradients: every layer refitted to the float network's answers, in the recipe's ways.
+
+    `kept` says which output channels of the original's layers are left.
+    """
     if not section.recover:
         return pruned
-    layers = readers(program)
+    left = {reader.weight for reader in readers(pruned)}
+    layers = [reader for reader in readers(original) if reader.weight in left]
     with progress.task("Answers of the float layers", len(pictures)) as advance:
-        answers = moments.layer_answers(program, layers, pictures, advance)
-    wanted = {}
-    for name, answer in answers.items():
-        piece = found.of(name, "out")
-        keep = np.ones(answer.shape[1], np.bool_)
-        if piece is not None:
-            kept = ~lost_mask(piece.atoms, choice.atoms)
-            keep = np.repeat(kept, len(keep) // len(kept))
-        wanted[name] = answer[:, keep]
+        wanted = moments.layer_answers(original, layers, pictures, advance)
+    for layer in layers:
+        if layer.weight in kept:
+            answer = wanted[layer.weight]
+            channels = answer.reshape(len(answer), layer.channels(original.params[layer.weight]), -1)
+            wanted[layer.weight] = channels[:, kept[layer.weight]].reshape(len(answer), -1)
     for method in section.recover:
         with progress.task(f"Recovering ({method})", len(wanted)) as advance:
             pruned = refit(pruned, wanted, pictures, method, advance)

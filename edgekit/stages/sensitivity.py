@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from edgekit.folder import ModelFolder
 from edgekit.program import cost, edit, graph
 from edgekit.program.graph import Program, inputs
 from edgekit.pruning import dead, search
+from edgekit.pruning.atoms import Ints
 from edgekit.pruning.groups import groups
+from edgekit.pruning.remove import kept_outputs
 from edgekit.pruning.search import Findings
 from edgekit.pruning.trace import Trace, trace
 from edgekit.recipe import Prune
@@ -31,7 +34,8 @@ PLOT = "sensitivity.png"
 def run(model: ModelFolder, section: Prune, images: ImageSet, out: Path, progress: Progress) -> str:
     start = time.monotonic()
     pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
-    program, found, _ = prepared(model, section)
+    ready = prepared(model, section)
+    program, found = ready.program, ready.trace
     search.prunable(found, section)  # says what is wrong before anything is measured
     weigh = partial(evaluate.importance, model.info)
     findings = search.measure(program, found, section, raw_outputs(program), weigh, pictures, progress)
@@ -53,11 +57,27 @@ def load(folder: Path) -> Findings:
     return Findings.of_json(raw)
 
 
-def prepared(model: ModelFolder, section: Prune) -> tuple[Program, Trace, int]:
-    """The float program with batch norm folded and dead channels gone, its trace, how many were dead."""
+@dataclass(frozen=True)
+class Prepared:
+    """The float program with batch norm folded and dead channels gone, its trace, and what is left."""
+
+    program: Program
+    trace: Trace
+    kept: dict[str, Ints]  # output channels of layers, as `kept_outputs` numbers them
+    dead: int
+
+
+def prepared(model: ModelFolder, section: Prune, kept: dict[str, Ints] | None = None) -> Prepared:
+    """`kept`: what earlier rounds left."""
     program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
-    program, gone = dead.without_dead(program) if section.dead else (program, 0)
-    return program, trace(program, cost.measured_shapes(program)), gone
+    steps: list[tuple[Trace, set[int]]] = []
+    if section.dead:
+        program, steps = dead.without_dead(program)
+    kept = kept or {}
+    for found, atoms in steps:
+        kept = kept_outputs(kept, found, atoms)
+    gone = sum(len(atoms) for _, atoms in steps)
+    return Prepared(program, trace(program, cost.measured_shapes(program)), kept, gone)
 
 
 def raw_outputs(program: Program) -> list[str]:

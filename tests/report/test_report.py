@@ -55,7 +55,7 @@ REPORT = {
         },
     ],
     "metrics": {
-        "int8.onnx": {"agreement_ap": 0.93761234, "agreement_n": 412, "sqnr_db": 23.4567},
+        "int8.onnx": {"agreement_ap": 0.93761234, "agreement_n": 412, "sqnr_db": 23.4567, "size_ratio": 0.3},
         "fp32.nb(x86)": {"agreement_ap": 1.0, "max_abs_diff": 1.2345e-6, "sqnr_db": None},
     },
     "outputs": [
@@ -77,6 +77,7 @@ REPORT = {
         "engine": "ONNX Runtime 1.23.2",
         "threads": 1,
         "runs": 50,
+        "original_ms": None,
         "float_ms": 20.5,
         "int8_ms": 8.2,
         "speedup": 2.5,
@@ -86,6 +87,8 @@ REPORT = {
     "model": {
         "params": 1_130_000,
         "macs": 480_000_000,
+        "params_before": None,
+        "macs_before": None,
         "int8_macs_share": 0.971,
         "layers_total": 2,
         "layers_int8": 1,
@@ -255,6 +258,20 @@ def test_the_first_screen_says_what_changed(tmp_path):
     assert words.index("Gates") < words.index("Agreement of the backends") < words.index("Stages")
     assert "kernels all INT8; not executed here" in words and "97.1 % of the MACs" in words
     assert "error too large" in words and "add_3.tmp_0" in words and "Nothing." in words
+
+
+def test_a_pruned_model_is_told_against_its_original(tmp_path):
+    report = changed()
+    report["model"] |= {"params_before": 1_412_500, "macs_before": 640_000_000}
+    report["latency"] |= {"original_ms": 24.6, "speedup": 3.0}
+    report["metrics"]["int8.onnx"]["size_ratio"] = 0.24
+    words = " ".join("".join(html(tmp_path, report)[1].words).split())
+    assert (
+        "25.0 % of the multiply-accumulates and 20.0 % of the parameters are gone; "
+        "int8 ONNX is 1.32 MB instead of 5.5 MB (24.0 %); 3.00 × as fast here "
+        "(24.6 ms → 20.5 ms → 8.2 ms, one thread"
+    ) in words
+    assert "original 24.6 ms → float 20.5 ms → int8 8.2 ms" in words
 
 
 def test_text_from_outside_is_escaped(tmp_path):

@@ -1,0 +1,66 @@
+"""Run a program piece by piece: from what is known at one op to what is needed at a later one.
+
+Asking many questions about one network, a layer at a time, costs one pass altogether where every question
+from the input on would cost a pass of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekit.backends import paddle as backend
+from edgekit.backends.paddle import Arrays
+from edgekit.program import edit, graph
+from edgekit.program.graph import Program, inputs, make_op, outputs
+
+
+def frontier(program: Program, position: int) -> list[str]:
+    """The tensors made by the ops before `position` (inputs included) that later ops read."""
+    ops = program.ops
+    made = {name for op in ops[:position] for name in outputs(op)}
+    read = dict.fromkeys(name for op in ops[position:] for name in inputs(op))
+    return [name for name in read if name in made and name not in program.params]
+
+
+def segment(program: Program, start: int, end: int, targets: Sequence[str]) -> Program:
+    """The ops of [start, end) that `targets` need, as a program with the tensors it reads as its inputs."""
+    made = program.copy()
+    wanted = set(targets)
+    kept = []
+    for op in reversed(made.ops[start:end]):
+        if op.type not in ("feed", "fetch") and any(name in wanted for name in outputs(op)):
+            wanted.update(inputs(op))
+            kept.append(op)
+    kept.reverse()
+    inside = {name for op in kept for name in outputs(op)}
+    given = [name for name in dict.fromkeys(n for op in kept for n in inputs(op)) if name not in inside]
+    feeds = [name for name in given if name not in made.params]
+    ops = [make_op("feed", {"X": ["feed"]}, {"Out": [name]}, {"col": k}) for k, name in enumerate(feeds)]
+    ops += kept
+    ops += [make_op("fetch", {"X": [name]}, {"Out": ["fetch"]}, {"col": k}) for k, name in enumerate(targets)]
+    made.replace_ops(ops)
+    edit.drop_unused(made)
+    return made
+
+
+def advance(
+    program: Program, start: int, end: int, targets: Sequence[str], known: Sequence[Arrays]
+) -> list[Arrays]:
+    """The values of `targets` for each batch of `known`, which holds the frontier at `start`.
+
+    A target that is known already is passed on.
+    """
+    missing = [name for name in targets if name not in known[0]]
+    if not missing:
+        return [{name: batch[name] for name in targets} for batch in known]
+    part = segment(program, start, end, missing)
+    with tempfile.TemporaryDirectory() as scratch:
+        graph.write(part, Path(scratch))
+        run = backend.load(Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams")
+        found = []
+        for batch in known:
+            values = {**batch, **run({name: batch[name] for name in part.feeds})}
+            found.append({name: values[name] for name in targets})
+    return found
