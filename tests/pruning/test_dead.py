@@ -26,9 +26,14 @@ def kill(net: Net, layer: str, channels: Sequence[int], constant: float = ONE, a
         net.program.params[f"{layer}.b_0"][list(channels)] = constant
 
 
+def without_dead(program: Program) -> tuple[Program, int]:
+    made, steps = dead.without_dead(program)
+    return made, sum(len(atoms) for _, atoms in steps)
+
+
 def cleaned(program: Program, count: int) -> Program:
     """Without the dead channels, of which there are `count`; the answers to noise are the same."""
-    made, gone = dead.without_dead(program)
+    made, gone = without_dead(program)
     assert gone == count
     x = pictures(3, *program.shape(program.feeds[0])[1:])
     got, wanted = values(made, x), values(program, x)
@@ -415,12 +420,12 @@ NETS = (
 
 
 def test_an_uneven_shuffle_can_still_be_pruned() -> None:
-    """One dead channel of a half, and all that hangs on the shuffle is as free as before, and goes as well."""
+    """One dead channel of a half; all that hangs on the shuffle is as free as before, and goes as well."""
     program = edit.fold_batch_norm(nets.exported("Shuffled"))
     program.params = {name: value.copy() for name, value in program.params.items()}
     before = sum(len(group.atoms) for group in nets.groups(program).values())
     program.params["conv2d_9.w_0"][3] = 0
-    made, gone = dead.without_dead(program)
+    made, gone = without_dead(program)
     assert gone == 1
     assert sum(len(group.atoms) for group in nets.groups(made).values()) >= before - 1
     found = nets.traced(made)
@@ -445,11 +450,11 @@ def test_answers_of_whole_nets_stay(name: str) -> None:
         value[chosen] = 0
         program.params[weight] = value
         killed += int(chosen.sum())
-    made, gone = dead.without_dead(program)
+    made, gone = without_dead(program)
     x = nets.pictures(3)
     assert nets.difference(nets.answers(made, x), nets.answers(program, x)) < 1e-4
     assert killed > 0
     assert gone > 0 or name == "Twice"
     sizes = [sum(value.size for value in of.params.values()) for of in (program, made)]
     assert (sizes[1] < sizes[0]) == (gone > 0)
-    assert dead.without_dead(made)[1] == 0
+    assert without_dead(made)[1] == 0

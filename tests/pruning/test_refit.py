@@ -15,8 +15,7 @@ from edgekit.calibration.readers import Reader
 from edgekit.console import Progress
 from edgekit.program.graph import Program
 from edgekit.pruning import refit
-from edgekit.pruning.remove import remove
-from edgekit.pruning.search import Choice
+from edgekit.pruning.remove import kept_outputs, remove
 from edgekit.pruning.trace import Trace
 from edgekit.recipe import Prune
 from edgekit.stages import prune
@@ -65,8 +64,8 @@ def recovered(
     """Pruned, and refitted as the stage does it."""
     section = Prune(recover=methods)  # type: ignore[arg-type]
     silent = Progress(io.StringIO(), terminal=False)
-    pruned = remove(program, found, gone)
-    return prune.recover(program, pruned, found, Choice(gone, {}), section, list(images), silent)
+    pruned, kept = remove(program, found, gone), kept_outputs({}, found, gone)
+    return prune.recover(program, pruned, kept, section, list(images), silent)
 
 
 def error(got: Program, wanted: Program, images: Array) -> float:
