@@ -56,11 +56,20 @@ class Run:
         original, rounds = model, section.in_rounds()
         for number, wanted in enumerate(rounds, 1):
             tag = f" {number}" if len(rounds) > 1 else ""
-            model = self._prune_once(original, model, wanted, images, tag)
+            whole = section if number == 1 else None
+            measured = self._sensitivity(model, wanted, whole, images, tag) if wanted.removes else None
+            model = self._prune_once(original, model, wanted, measured, images, tag)
         return model
 
-    def _prune_once(self, original: Done, model: Done, section: Prune, images: ImageSet, tag: str) -> Done:
-        measured = self._sensitivity(model, section, images, tag) if section.removes else None
+    def _prune_once(
+        self,
+        original: Done,
+        model: Done,
+        section: Prune,
+        measured: Done | None,
+        images: ImageSet,
+        tag: str,
+    ) -> Done:
         key = measured.key if measured is not None else None
         components = plan.prune_components(original.key, model.key, key, section, images.digest)
 
@@ -79,13 +88,16 @@ class Run:
 
         return self.stage("prune", components, make, tag)
 
-    def _sensitivity(self, model: Done, section: Prune, images: ImageSet, tag: str) -> Done:
+    def _sensitivity(
+        self, model: Done, section: Prune, whole: Prune | None, images: ImageSet, tag: str
+    ) -> Done:
         components = plan.sensitivity_components(model.key, section, images.digest)
 
         def make(out: Path) -> str:
             from edgekit.stages import sensitivity as stage
 
-            return stage.run(ModelFolder.open(model.path), section, images, out, self.progress)
+            folder = ModelFolder.open(model.path)
+            return stage.run(folder, section, whole, images, out, self.progress)
 
         return self.stage("sensitivity", components, make, tag)
 

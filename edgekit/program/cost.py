@@ -102,6 +102,8 @@ def layer_costs(program: Program, inputs_at: dict[str, list[int]] | None = None)
         elif op.type in ("matmul_v2", "mul"):
             x = known[inputs(op, "X")[0]]
             inner = x[-2] if attr(op, "trans_x", False) else x[-1]
+            if op.type == "mul":
+                inner = math.prod(x[attr(op, "x_num_col_dims", 1) :])
             costs[name] = math.prod(known[name]) * inner
     return costs
 

@@ -121,16 +121,16 @@ class Costs:
         return [sum(self.term(t, {**choice, name: k}) for t in self.of_group[name]) for k in range(count)]
 
 
-def allocate(costs: Costs, options: Mapping[str, Sequence[Option]], target: float) -> dict[str, int]:
+def allocate(
+    costs: Costs, options: Mapping[str, Sequence[Option]], target: float, full: float | None = None
+) -> dict[str, int]:
     """The option of each group with which the network costs at most `target`, at the least predicted loss.
 
-    Raises EK108 when even the strongest options do not reach it.
+    `full` is what budgets are relative to (default: the network as it is). Raises EK108 when even the
+    strongest options do not reach the target.
     """
+    check(costs, options, target, full)
     none = dict.fromkeys(options, 0)
-    most = {name: len(found) - 1 for name, found in options.items()}
-    full, least = costs.total(none), costs.total(most)
-    if least > target:
-        raise out_of_reach(full, least, target)
     low, high = 0.0, 1e-12
     while costs.total(_at_price(costs, options, high, none)) > target and high < 1e12:
         low, high = high, high * 10
@@ -182,16 +182,36 @@ def _fill_up(
         total += more
 
 
+def check(
+    costs: Costs, options: Mapping[str, Sequence[Option]], target: float, full: float | None = None
+) -> None:
+    """Raises EK108, with the most that can be reached, when the strongest options do not reach `target`."""
+    least = costs.total({name: len(found) - 1 for name, found in options.items()})
+    if least <= target:
+        return
+    whole = full if full is not None else costs.total(dict.fromkeys(options, 0))
+    raise EdgekitError(
+        "EK108",
+        f"The budget asks for {target / whole - 1:.1%}, but with every group pruned as far as the recipe "
+        f"allows {least / whole - 1:.1%} is the most that can be reached. Ask for less, skip fewer layers or "
+        "raise prune.most.",
+    )
+
+
 def uniform(
-    costs: Costs, options: Mapping[str, Sequence[Option]], groups: Sequence[Group], target: float
+    costs: Costs,
+    options: Mapping[str, Sequence[Option]],
+    groups: Sequence[Group],
+    target: float,
+    full: float | None = None,
 ) -> dict[str, int]:
     """The same share of every group, as large as the budget asks for. Raises EK108 out of reach."""
-    most = {name: len(found) - 1 for name, found in options.items()}
+    check(costs, options, target, full)
     for percent in range(1, 101):
         choice = at_ratio(options, groups, dict.fromkeys(options, percent / 100))
         if costs.total(choice) <= target:
             return choice
-    raise out_of_reach(costs.total(dict.fromkeys(options, 0)), costs.total(most), target)
+    raise AssertionError("the strongest options reach the target")
 
 
 def at_ratio(
@@ -204,15 +224,6 @@ def at_ratio(
         found = [abs(option.removed - wanted) for option in options[group.name]]
         choice[group.name] = int(np.argmin(found))
     return choice
-
-
-def out_of_reach(full: float, least: float, target: float) -> EdgekitError:
-    return EdgekitError(
-        "EK108",
-        f"The budget asks for {target / full - 1:.1%}, but with every group pruned as far as the recipe "
-        f"allows {least / full - 1:.1%} is the most that can be reached. Ask for less, skip fewer layers or "
-        "raise prune.most.",
-    )
 
 
 def steps(group: Group, multiple: int, most: float) -> list[int]:

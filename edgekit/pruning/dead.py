@@ -194,6 +194,8 @@ def _rule(
             size = shapes[name][along.axis]
             parts.append(part if len(part) == size else np.zeros(size, np.bool_))
         return np.concatenate(parts)
+    if op.type == "gather":
+        return np.asarray(mask[program.params[inputs(op, "Index")[0]]])
     if op.type == "split" and attr(op, "axis", 0) % len(shapes[x]) == along.axis:
         sizes = [shapes[name][along.axis] for name in outputs(op, "Out")]
         k = outputs(op, "Out").index(out)

@@ -81,6 +81,10 @@ def _attributes(program: Program, trace: Trace, keep: Callable[[Ints], Mask]) ->
         ):
             set_attr(op, "sections", [int(keep(trace.tensors[n].atoms).sum()) for n in outputs(op, "Out")])
             set_attr(op, "num", 0)
+        elif op.type == "gather":
+            name = inputs(op, "Index")[0]
+            index = program.params[name]
+            program.set_param(name, (np.cumsum(mask) - 1)[index[mask[index]]].astype(index.dtype))
         elif op.type == "slice" and source.axis in attr(op, "axes", []):
             _slice(op, source.axis, mask)
         elif op.type == "reshape2" and (found := _shuffle_of(trace, op)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -155,13 +155,38 @@ def _allocation(
             if matches(group, pattern)
         }
         return budget.at_ratio(options, found, ratios)
+    costs, target = _costs(program, trace, shapes, section, full, findings.rankings, options)
+    if section.allocation == "uniform":
+        return budget.uniform(costs, options, found, target, full)
+    return budget.allocate(costs, options, target, full)
+
+
+def _costs(
+    program: Program,
+    trace: Trace,
+    shapes: dict[str, list[int]],
+    section: Prune,
+    full: float,
+    rankings: Mapping[str, Sequence[int]],
+    options: dict[str, list[Option]],
+) -> tuple[Costs, float]:
+    """What the network costs by the budget's measure, and what it may cost."""
+    assert section.budget is not None
     kind, share = section.budget
     flops = kind == "flops"
     terms = budget.mac_terms(program, trace, shapes) if flops else budget.parameter_terms(program, trace)
-    costs = Costs(terms, findings.rankings, options)
-    if section.allocation == "uniform":
-        return budget.uniform(costs, options, found, full * (1 - share))
-    return budget.allocate(costs, options, full * (1 - share))
+    return Costs(terms, rankings, options), full * (1 - share)
+
+
+def check_budget(
+    program: Program, trace: Trace, shapes: dict[str, list[int]], section: Prune, full: float
+) -> None:
+    """Raises EK108 for a budget out of reach, before anything is measured."""
+    found = prunable(trace, section)
+    options = {group.name: [Option(n, 0.0) for n in steps(group, section)] for group in found}
+    rankings = {group.name: [int(atom) for atom in group.atoms] for group in found}
+    costs, target = _costs(program, trace, shapes, section, full, rankings, options)
+    budget.check(costs, options, target, full)
 
 
 def steps(group: Group, section: Prune) -> list[int]:

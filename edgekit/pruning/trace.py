@@ -464,6 +464,18 @@ def _shuffle(walk: _Walk, op: Op, along: Along) -> bool:
     return True
 
 
+def _gather(walk: _Walk, op: Op) -> None:
+    """Channels by number, as pruning leaves an uneven shuffle."""
+    x, index = inputs(op, "X")[0], inputs(op, "Index")[0]
+    walk.followed.add(index)
+    along = walk.tensors.get(x)
+    if along is None:
+        return
+    if along.axis != attr(op, "axis", 0) or inputs(op, "Axis") or index not in walk.program.params:
+        return walk.stop(op, "gather at computed places")
+    walk.tensors[outputs(op, "Out")[0]] = Along(along.axis, along.atoms[walk.program.params[index]])
+
+
 def _matmul(walk: _Walk, op: Op) -> None:
     x, y, out = inputs(op, "X")[0], inputs(op, "Y")[0], outputs(op, "Out")[0]
     weight = walk.program.params.get(y)
@@ -502,7 +514,7 @@ RULES: dict[str, Rule] = {
     "conv2d_transpose": _conv_transpose, "depthwise_conv2d_transpose": _conv_transpose,
     "batch_norm": _batch_norm, "layer_norm": _layer_norm, "softmax": _softmax, "prelu": _prelu,
     "concat": _concat, "split": _split, "slice": _slice, "transpose2": _transpose, "sum": _sum,
-    "reshape2": _reshape, "flatten2": _reshape, "flatten_contiguous_range": _reshape,
+    "gather": _gather, "reshape2": _reshape, "flatten2": _reshape, "flatten_contiguous_range": _reshape,
     "squeeze2": _reshape, "unsqueeze2": _reshape,
     "matmul_v2": _matmul, "mul": _matmul, "fetch": _fetch,
     **dict.fromkeys(("shape", "fill_constant"), _nothing),

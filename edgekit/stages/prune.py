@@ -56,7 +56,8 @@ def run(
             if (measured / name).is_file():
                 shutil.copyfile(measured / name, out / name)
         shapes = cost.measured_shapes(ready.program)
-        choice = search.choose(ready.program, ready.trace, shapes, section, _full(first, section), findings)
+        full = sensitivity.full_cost(original, section)
+        choice = search.choose(ready.program, ready.trace, shapes, section, full, findings)
         made = remove(ready.program, ready.trace, choice.atoms)
         kept = kept_outputs(kept, ready.trace, choice.atoms)
         pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
@@ -90,12 +91,6 @@ def _before(model: ModelFolder) -> dict[str, Ints]:
     """What the round before left."""
     raw: dict[str, list[int]] = json.loads((model.path / KEPT).read_text())
     return {name: np.asarray(rows, np.int64) for name, rows in raw.items()}
-
-
-def _full(original: Program, section: Prune) -> float:
-    if section.budget is not None and section.budget[0] == "params":
-        return float(cost.parameter_count(original))
-    return float(sum(cost.layer_costs(original).values()))
 
 
 def recover(

@@ -31,12 +31,23 @@ FILE = "sensitivity.json"
 PLOT = "sensitivity.png"
 
 
-def run(model: ModelFolder, section: Prune, images: ImageSet, out: Path, progress: Progress) -> str:
+def run(
+    model: ModelFolder,
+    section: Prune,
+    whole: Prune | None,
+    images: ImageSet,
+    out: Path,
+    progress: Progress,
+) -> str:
+    """`whole`: all that is asked for, in the first round: what is out of reach is said before measuring."""
     start = time.monotonic()
     pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
     ready = prepared(model, section)
     program, found = ready.program, ready.trace
-    search.prunable(found, section)  # says what is wrong before anything is measured
+    search.prunable(found, section)
+    if whole is not None and whole.budget is not None:
+        shapes = cost.measured_shapes(program)
+        search.check_budget(program, found, shapes, whole, full_cost(model, whole))
     weigh = partial(evaluate.importance, model.info)
     findings = search.measure(program, found, section, raw_outputs(program), weigh, pictures, progress)
     widths = {group.name: (group.width, group.size) for group in groups(found)}
@@ -78,6 +89,14 @@ def prepared(model: ModelFolder, section: Prune, kept: dict[str, Ints] | None = 
         kept = kept_outputs(kept, found, atoms)
     gone = sum(len(atoms) for _, atoms in steps)
     return Prepared(program, trace(program, cost.measured_shapes(program)), kept, gone)
+
+
+def full_cost(model: ModelFolder, section: Prune) -> float:
+    """What budgets are relative to: the float network with its dead channels."""
+    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    if section.budget is not None and section.budget[0] == "params":
+        return float(cost.parameter_count(program))
+    return float(sum(cost.layer_costs(program).values()))
 
 
 def raw_outputs(program: Program) -> list[str]:

@@ -174,6 +174,7 @@ class _Run:
             wanted,
             self.known.moments,
             {name: rows.shape[1:] for name, rows in self.known.tensors.items()},
+            self.known.pictures.shape[1:],
             Optimizer(settings.optimizer, settings.weight_decay, settings.clip),
             settings.temperature,
             self.train.labels is not None,

@@ -76,11 +76,12 @@ class Trainer:
         pairs: list[Pair],
         moments: Mapping[str, Moments],
         shapes: Mapping[str, tuple[int, ...]],
+        picture: tuple[int, ...],
         optimizer: Optimizer,
         temperature: float,
         labels: bool,
     ) -> None:
-        """`moments` and `shapes` (without the batch axis) are of the teacher's tensors."""
+        """Shapes have no batch axis; `moments` and `shapes` are of the teacher's tensors."""
         import paddle
 
         self.weights = list(weights)
@@ -89,7 +90,7 @@ class Trainer:
         self._place = paddle.CPUPlace()
         self._executor = paddle.static.Executor(self._place)
         (self._feed,) = student.feeds
-        main, startup = trainable.parse(student, self.weights), paddle.static.Program()
+        main, startup = trainable.parse(student, self.weights, picture), paddle.static.Program()
         with paddle.static.program_guard(main, startup):
             loss = _total(main.global_block(), pairs, moments, shapes, temperature, labels)
             # Not for_test: convolutions of the inference kind keep their first weights in oneDNN's cache.
@@ -98,11 +99,16 @@ class Trainer:
         self._loss = loss.name
         with paddle.static.scope_guard(self._scope):
             self._executor.run(startup)
-        trainable.set_values(self._scope, student.params, self._place)
+        self._scales = trainable.scales(student, self.weights)
+        values = dict(student.params)
+        for name, unit in self._scales.items():
+            values[trainable.trained(name)] = values.pop(name) / unit
+            values[trainable.scale(name)] = unit
+        trainable.set_values(self._scope, values, self._place)
         self._main, self._measuring = main, measuring
         # What training changes; the rate is set anew for every step.
         accumulators = [v.name for v in startup.list_vars() if v.persistable and v.name != self._rate.name]
-        self._state = [*self.weights, *sorted(accumulators)]
+        self._state = [*map(trainable.trained, self.weights), *sorted(accumulators)]
 
     def step(self, feed: Values, rate: float) -> float:
         """Train on one batch; the loss before it."""
@@ -130,7 +136,9 @@ class Trainer:
         trainable.set_values(self._scope, values, self._place)
 
     def trained(self) -> Values:
-        return trainable.get_values(self._scope, self.weights)
+        """The weights, ready for the program."""
+        found = trainable.get_values(self._scope, list(map(trainable.trained, self.weights)))
+        return {name: found[trainable.trained(name)] * unit for name, unit in self._scales.items()}
 
     def _run(self, program: Any, feed: Values) -> float:
         (loss,) = self._executor.run(program, feed=feed, fetch_list=[self._loss], scope=self._scope)

@@ -10,15 +10,18 @@ What was measured with Paddle 2.6.2 on one core: CPU seconds of a step of PicoDe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from edgekit.backends.child import last_words
 from edgekit.errors import EdgekitError
 from edgekit.program import edit
-from edgekit.program.graph import Op, Program, attr, inputs, outputs, set_attr
+from edgekit.program.graph import Program, attr, inputs, make_op, outputs, set_attr
+from edgekit.program.parameters import Array
 
 _WEIGHT_SLOT = {
     "conv2d": "Filter",
@@ -31,6 +34,10 @@ _WEIGHT_SLOT = {
 _IN_ONEDNN = ("conv2d", "depthwise_conv2d")
 # A smaller matmul decodes boxes (the integral over a distribution): its constants are no weights.
 _SMALLEST_MATMUL = 16
+# A channel that is smaller than this share of its layer's median is trained as if it were not.
+_SMALLEST_CHANNEL = 0.05
+# Paddle's backward pass reads both of every op.
+_PLAIN = {"op_device": "", "op_role": 0}
 # Of inner names that Paddle makes for losses and gradients; without it they clash with the program's own.
 _PREFIX = "edgekit_training_"
 
@@ -43,28 +50,76 @@ def weights(program: Program) -> list[str]:
     steps of a pruned PicoDet-S the held-out loss came down to 0.70 without them and to 0.72 with them).
     """
     found: dict[str, None] = {}
-    layers: dict[str, Op] = {}
-    for op in program.block.ops:
-        if op.type in _WEIGHT_SLOT:
-            name = inputs(op, _WEIGHT_SLOT[op.type])[0]
-            value = program.params.get(name)
-            if value is None or (value.ndim == 2 and min(value.shape) < _SMALLEST_MATMUL):
-                continue
-            layers[outputs(op)[0]] = op
-            if not (attr(op, "groups", 1) > 1 and value.shape[1] == 1):
-                found[name] = None
-        elif op.type == "elementwise_add" and inputs(op, "X")[0] in layers:
-            bias = inputs(op, "Y")[0]
-            if bias in program.params:
-                found[bias] = None
+    for layer in _layers(program):
+        if not layer.depthwise:
+            found[layer.weight] = None
+        if layer.bias is not None:
+            found[layer.bias] = None
     return [name for name in found if program.params[name].dtype == np.float32]
 
 
-def parse(program: Program, train: Collection[str]) -> Any:
-    """A `paddle.static.Program` without feed and fetch ops, any batch size, in which `train` are parameters.
+@dataclass(frozen=True)
+class _Layer:
+    weight: str
+    axis: int  # of the output channels
+    bias: str | None
+    depthwise: bool
+
+
+def _layers(program: Program) -> list[_Layer]:
+    added = {
+        inputs(op, "X")[0]: inputs(op, "Y")[0] for op in program.block.ops if op.type == "elementwise_add"
+    }
+    found = []
+    for op in program.block.ops:
+        if op.type not in _WEIGHT_SLOT:
+            continue
+        weight = inputs(op, _WEIGHT_SLOT[op.type])[0]
+        value = program.params.get(weight)
+        if value is None or (value.ndim == 2 and min(value.shape) < _SMALLEST_MATMUL):
+            continue
+        axis = 0
+        if op.type.endswith("transpose") or (value.ndim == 2 and not attr(op, "trans_y", False)):
+            axis = 1
+        bias = added.get(outputs(op)[0])
+        depthwise = attr(op, "groups", 1) > 1 and value.shape[1] == 1
+        found.append(_Layer(weight, axis, bias if bias in program.params else None, depthwise))
+    return found
+
+
+def scales(program: Program, train: Collection[str]) -> dict[str, Array]:
+    """What each of `train` is trained in units of: broadcasts to its shape.
+
+    Adam moves every number by about the learning rate, whatever its size, and the sizes of folded weights
+    differ a thousandfold: in units of each output channel's own root mean square the rate is relative. A bias
+    is in units of its channel's norm, the deviation of the channel's output where inputs have deviation 1.
+    """
+    made: dict[str, Array] = {}
+    for layer in _layers(program):
+        value = program.params[layer.weight]
+        others = tuple(k for k in range(value.ndim) if k != layer.axis)
+        size = np.sqrt(np.square(value.astype(np.float64)).mean(others, keepdims=True))
+        size = np.maximum(size, _SMALLEST_CHANNEL * np.median(size) + 1e-12)
+        made.setdefault(layer.weight, size.astype(np.float32))
+        if layer.bias is not None:
+            bias = program.params[layer.bias]
+            norm = size.reshape(-1) * np.sqrt(value.size / value.shape[layer.axis])
+            norm = (
+                norm.reshape(bias.shape) if norm.size == bias.size else norm.mean().reshape([1] * bias.ndim)
+            )
+            made.setdefault(layer.bias, norm.astype(np.float32))
+    ones = {name: np.ones([1] * program.params[name].ndim, np.float32) for name in train}
+    return {name: made.get(name, ones[name]) for name in train}
+
+
+def parse(program: Program, train: Collection[str], picture: Sequence[int]) -> Any:
+    """A `paddle.static.Program` without feed and fetch ops, for any number of pictures of shape `picture`
+    ([C, H, W]), in which each of `train` is the product of a parameter, `trained(name)`, and its constant
+    `scale(name)`.
 
     Gradients reach only what depends on `train`. Its values are not set: see `set_values`.
-    Raises EK103 when a name of `train` is no float32 parameter of the program.
+    Raises EK103 when a name of `train` is no float32 parameter of the program, EK409 when it cannot take such
+    pictures.
     """
     import paddle
 
@@ -75,12 +130,9 @@ def parse(program: Program, train: Collection[str]) -> Any:
             )
     made = edit.lite_ready(program)  # gradients of reshapes need the XShape that exporters drop
     made.replace_ops(op for op in made.ops if op.type not in ("feed", "fetch"))
-    for name in program.feeds:
-        made.var(name).type.lod_tensor.tensor.dims[0] = -1
     for op in made.block.ops:
-        # Paddle's backward pass reads both of every op.
-        set_attr(op, "op_device", "")
-        set_attr(op, "op_role", 0)
+        for name, value in _PLAIN.items():
+            set_attr(op, name, value)
         if op.type in _IN_ONEDNN:
             set_attr(op, "use_mkldnn", True)
             set_attr(op, "is_test", False)  # oneDNN refuses gradients of the inference kind
@@ -90,17 +142,43 @@ def parse(program: Program, train: Collection[str]) -> Any:
             and made.shape(inputs(op, "X")[0])[0] == 1
         ):
             set_attr(op, "shape", [0, *attr(op, "shape")[1:]])  # exported for batch 1
+    products = []
+    for name, unit in scales(program, train).items():
+        made.var(name).persistable = False
+        made.set_param(trained(name), made.params[name])
+        made.set_param(scale(name), unit)
+        into = {"Out": [name]}
+        products.append(make_op("elementwise_mul", {"X": [trained(name)], "Y": [scale(name)]}, into, _PLAIN))
+    made.replace_ops([*products, *made.ops])
     static = paddle.static.Program.parse_from_string(made.desc.SerializeToString())
     block = static.global_block()
     for name in train:
-        block.create_parameter(name=name, shape=list(program.params[name].shape), dtype="float32")
-    moving = set(train)
+        shape = list(program.params[name].shape)
+        block.create_parameter(name=trained(name), shape=shape, dtype="float32")
+    block.var(program.feeds[0]).desc.set_shape([-1, *picture])
+    try:
+        for op in block.ops:
+            op.desc.infer_shape(block.desc)
+    except ValueError as error:
+        words = last_words(str(error))
+        raise EdgekitError(
+            "EK409", f"The program does not take pictures of shape {list(picture)}: {words}"
+        ) from error
+    moving = {trained(name) for name in train}
     for op in made.block.ops:
         if not moving.isdisjoint(inputs(op)):
             moving.update(outputs(op))
     for name, variable in block.vars.items():
         variable.stop_gradient = name not in moving
     return static
+
+
+def trained(name: str) -> str:
+    return f"{name}.trained"
+
+
+def scale(name: str) -> str:
+    return f"{name}.scale"
 
 
 def set_values(scope: Any, values: dict[str, Any], place: Any) -> None:

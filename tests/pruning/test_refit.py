@@ -268,6 +268,28 @@ def test_one_picture_at_a_time() -> None:
         np.testing.assert_allclose(made[1].params[name], value, rtol=1e-2, atol=1e-3)
 
 
+def test_in_two_rounds() -> None:
+    """Each round's layers answer as the float network's, whatever the round before left of their channels."""
+    program = kinds()
+    silent, section = Progress(io.StringIO(), terminal=False), Prune(recover=["refit"])
+    made, kept = program, {}
+    for channels in ({"a": [1, 4], "c": [2]}, {"a": [0, 7], "b": [3], "c": [1, 6]}):
+        found = nets.traced(made)
+        gone = set().union(*(atoms(found, layer, numbers) for layer, numbers in channels.items()))
+        made, kept = remove(made, found, gone), kept_outputs(kept, found, gone)
+        made = prune.recover(program, made, kept, section, list(CALIBRATION), silent)
+    assert {name: left.tolist() for name, left in kept.items()} == {
+        "a.w_0": [2, 3, 5, 6, 7, 8], "b.w_0": [0, 1, 2, *range(4, 12)], "c.w_0": [0, 3, 4, 5, 6],
+    }  # fmt: skip
+    found = nets.traced(program)
+    same = {"a": [0, 1, 4, 9], "b": [3], "c": [1, 2, 7]}
+    gone = set().union(*(atoms(found, layer, numbers) for layer, numbers in same.items()))
+    at_once = recovered(program, found, gone, ["refit"])
+    assert {n: v.shape for n, v in made.params.items()} == {n: v.shape for n, v in at_once.params.items()}
+    errors = [error(p, program, CALIBRATION) for p in (made, at_once)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.2)
+
+
 def test_layers_that_are_not_asked_for_stay() -> None:
     program, counted = branches(), []
     found = nets.traced(program)

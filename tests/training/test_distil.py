@@ -122,7 +122,7 @@ from pathlib import Path
 from tests.training import worlds
 folder = Path(sys.argv[1])
 teacher = worlds.program(worlds.Branches, folder / "net")
-worlds.learn(worlds.perturbed(teacher), teacher, folder / "run", steps=400)
+worlds.learn(worlds.perturbed(teacher), teacher, folder / "run", steps=200)
 """
 
 
@@ -137,9 +137,9 @@ def test_kill_9(student: Program, teacher: Program, tmp_path: Path) -> None:
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     steps = _step_of(kept)
-    assert 0 < steps < 400 and steps % 40 == 0
-    resumed = learn(student, teacher, tmp_path / "run", steps=400)
-    assert [check.step for check in resumed.history] == list(range(0, 401, 40))
+    assert 0 < steps < 200 and steps % 20 == 0
+    resumed = learn(student, teacher, tmp_path / "run", steps=200)
+    assert [check.step for check in resumed.history] == list(range(0, 201, 20))
     assert resumed.best_loss < resumed.start_loss
 
 

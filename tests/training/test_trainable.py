@@ -31,6 +31,7 @@ def step(program: Program, weights: list[str], target: str, x: Floats, answer: F
             [Pair(target, "t", "mse")],
             {"t": Moments(0.0, 1.0)},
             {"t": answer.shape[1:]},
+            x.shape[1:],
             Optimizer("sgd", 0.0, 1e9),
             1.0,
             False,
@@ -105,7 +106,7 @@ def test_only_the_named_weights_change_and_no_gradient_goes_below_them(tmp_path:
     assert list(after) == head
     assert all(np.abs(after[name] - program.params[name]).max() > 1e-4 for name in head)
     with trainable.static_mode(1):
-        static = trainable.parse(program, head)
+        static = trainable.parse(program, head, (3, nets.SIDE, nets.SIDE))
         block = static.global_block()
         needed = {name for name, v in block.vars.items() if not v.stop_gradient}
         with paddle.static.program_guard(static):
@@ -131,5 +132,18 @@ def test_a_program_exported_for_one_picture_trains_in_batches(tmp_path: Path) ->
 def test_what_is_no_parameter_cannot_be_trained(tmp_path: Path) -> None:
     program = worlds.program(worlds.Branches, tmp_path)
     with pytest.raises(EdgekitError, match="'nothing' is no float32 parameter") as error:
-        trainable.parse(program, ["nothing"])
+        trainable.parse(program, ["nothing"], (3, nets.SIDE, nets.SIDE))
     assert error.value.code == "EK103"
+
+
+def test_pictures_of_another_size(tmp_path: Path) -> None:
+    """A program of convolutions alone takes them, one with a fixed head does not."""
+    program = worlds.program(nets.Plain, tmp_path / "free")
+    (weight,), (end,) = trainable.weights(program), program.fetches
+    x = np.random.default_rng(0).normal(size=(2, 3, 10, 12)).astype(np.float32)
+    after = step(program, [weight], end, x, np.zeros((2, 8, 5, 6), np.float32))
+    assert np.abs(after[weight] - program.params[weight]).max() > 1e-4
+    fixed = worlds.program(worlds.Branches, tmp_path / "fixed")
+    with pytest.raises(EdgekitError, match=r"does not take pictures of shape \[3, 10, 12\]") as error:
+        trainable.parse(fixed, trainable.weights(fixed), (3, 10, 12))
+    assert error.value.code == "EK409"
