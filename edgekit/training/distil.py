@@ -41,7 +41,7 @@ class Settings:
     minutes: float | None = None
     batch: int = 8
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    rate: float = 1e-4  # learning rate at its highest
+    rate: float = 1e-3  # learning rate at its highest, relative to the sizes of weights: `trainable.scales`
     weight_decay: float = 1e-4
     clip: float = 10.0  # highest norm of all gradients together
     warmup: float = 0.05  # share of the run

@@ -100,7 +100,7 @@ class Trainer:
         with paddle.static.scope_guard(self._scope):
             self._executor.run(startup)
         self._scales = trainable.scales(student, self.weights)
-        values = dict(student.params)
+        values: dict[str, Any] = dict(student.params)
         for name, unit in self._scales.items():
             values[trainable.trained(name)] = values.pop(name) / unit
             values[trainable.scale(name)] = unit

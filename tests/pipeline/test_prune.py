@@ -29,12 +29,13 @@ def test_a_pruned_bundle(world: Any, inside: Cli, tmp_path: Path) -> None:
     gates = "{fp32.onnx/max_abs_diff: '<= 1e-4', fp32.nb/cosine: '>= 0.9999'}"
     done = inside(
         "compress", "--recipe", world.recipe, "--out", out,
-        *settings(prune__flops="-25%", prune__multiple=4, validate__gates=gates),
+        *settings(prune__flops="-25%", prune__rounds=2, prune__multiple=4, validate__gates=gates),
     )  # fmt: skip
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())
     assert [stage["name"] for stage in report["stages"]] == [
-        "fetch", "sensitivity", "prune", "sensitivity", "prune", "original", "quantize", "export", "convert", "validate",
+        "fetch", "sensitivity", "prune", "sensitivity", "prune", "original", "quantize", "export",
+        "convert", "validate",
     ]  # fmt: skip
     before, after = report["model"]["macs_before"], report["model"]["macs"]
     assert after <= 0.75 * before
@@ -47,12 +48,12 @@ def test_a_pruned_bundle(world: Any, inside: Cli, tmp_path: Path) -> None:
     assert (out / "paddle" / "inference.pdmodel").is_file()
     again = inside(
         "compress", "--recipe", world.recipe, "--out", out, "--dry",
-        *settings(prune__flops="-25%", prune__multiple=4, validate__gates=gates),
+        *settings(prune__flops="-25%", prune__rounds=2, prune__multiple=4, validate__gates=gates),
     )  # fmt: skip
     assert again.code == 0 and "would run" not in again.out
     other = inside(
         "compress", "--recipe", world.recipe, "--out", out, "--dry",
-        *settings(prune__flops="-30%", prune__multiple=4, validate__gates=gates),
+        *settings(prune__flops="-30%", prune__rounds=2, prune__multiple=4, validate__gates=gates),
     )  # fmt: skip
     rows = {line.split()[0]: line for line in reversed(other.out.splitlines())}  # the first of each
     assert "cached" in rows["sensitivity"]  # of the float network: every budget starts from it
@@ -63,7 +64,7 @@ def test_without_int8(world: Any, inside: Cli, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     done = inside(
         "compress", "--recipe", world.recipe, "--out", out,
-        *settings(prune__flops="-25%", prune__multiple=4, quantize="null", validate__gates="{}"),
+        *settings(prune__flops="-25%", prune__rounds=2, prune__multiple=4, quantize="null", validate__gates="{}"),
     )  # fmt: skip
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())
@@ -91,7 +92,7 @@ def test_prune_alone_keeps_what_it_was_asked(world: Any, model: Path, inside: Cl
 def test_the_sensitivity_table_is_kept(world: Any, model: Path, inside: Cli, tmp_path: Path) -> None:
     done = inside(
         "prune", model, "--recipe", world.recipe, "--flops", "-25%", "--out", tmp_path / "a",
-        *settings(prune__multiple=4),
+        *settings(prune__multiple=4, prune__rounds=1),
     )  # fmt: skip
     assert done.code == 0, done.err
     table = json.loads((tmp_path / "a" / "sensitivity.json").read_text())
