@@ -206,7 +206,7 @@ def prune(folder: Path, out: Path, *options: str) -> float:
 @click.option("--epochs", default=8, show_default=True, help="Of training the float net.")
 @click.option("--flops", default="-50%", show_default=True, help="The budget of pruning.")
 @click.option("--minutes", default=3.0, show_default=True, help="Of distillation; 0 leaves it out.")
-@click.option("--pictures", default=4096, show_default=True, help="Of the training split to distil on.")
+@click.option("--pictures", default=20000, show_default=True, help="Of the training split to distil on.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the numbers.")
 def main(epochs: int, flops: str, minutes: float, pictures: int, file: Path | None) -> None:
     """Top-1 on the 10 000 evaluation pictures of Fashion-MNIST, float and pruned."""

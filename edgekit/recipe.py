@@ -124,9 +124,9 @@ class Distil(Strict):
 
     minutes: float = Field(gt=0, default=15)
     pictures: StrictInt = Field(gt=0, default=512)  # of the training split
-    batch: StrictInt = Field(gt=0, default=16)
+    batch: StrictInt = Field(gt=0, default=8)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(gt=0, default=1e-3)
+    learning_rate: float = Field(gt=0, default=1e-3)  # relative to the size of each channel's weights
     seed: StrictInt = Field(default=0, ge=0)
 
 

@@ -48,7 +48,9 @@ def prune(
             return plan.explain_one("prune", source)
         done = run.prune(source, section, run.pictures(recipe, data, "calibration"))
         if section.distil is not None:
-            training = run.pictures(recipe, data, "training")
+            # How many pictures to train on is part of the section, which options may have changed.
+            asked = recipe.model_copy(update={"prune": section}) if recipe is not None else None
+            training = run.pictures(asked, data, "training")
             done = run.distil(done, source, section.distil, training, labels)
         return _deliver(run, done, out)
 
