@@ -87,7 +87,7 @@ def sections(wanted: argparse.Namespace, recipe: Recipe) -> list[Prune]:
             for allocation in wanted.allocations:
                 update: dict[str, Any] = {
                     "flops": f"-{budget:g}%", "params": None, "criterion": criterion, "distil": None,
-                    "allocation": allocation,
+                    "allocation": allocation, "rounds": wanted.rounds,
                 }  # fmt: skip
                 found.append(base.model_copy(update=update))
                 if wanted.bare:
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=float, required=True, metavar="PERCENT")
     parser.add_argument("--criteria", nargs="+", default=["fpgm"])
     parser.add_argument("--allocations", nargs="+", default=["sensitivity"])
+    parser.add_argument("--rounds", type=int, help="default: by the budget, as in a recipe")
     parser.add_argument("--distil", type=float, metavar="MINUTES")
     parser.add_argument("--bare", action="store_true", help="also without any recovery")
     wanted = parser.parse_args()
@@ -126,7 +127,8 @@ def main() -> None:
         model = ModelFolder.open(done.path)
         values = measured(model, evaluation, reference, answers(model, evaluation, progress))
         made = row(run.done, section, model, values)
-        table[" ".join([made["model"], made["allocation"], *made["recover"]])] = made
+        rounds = f"{made['rounds']} rounds"
+        table[" ".join([made["model"], made["allocation"], rounds, *made["recover"]])] = made
         progress.line(f"{made} ({time.monotonic() - start:.0f} s)")
         save(wanted.recipe, table, evaluation)
 
