@@ -65,6 +65,11 @@ def row(done: list[Done], section: Prune, model: ModelFolder, values: dict[str, 
     entry = next(e for e in reversed(model.info.lineage) if e["stage"] == "prune")
     (macs, left), (params, kept) = entry["macs"], entry["params"]
     budget = section.flops or section.params or "ratios"
+    trained = next((e for e in model.info.lineage if e["stage"] == "distil"), None)
+    how = {}
+    if trained is not None:
+        keys = ("minutes", "threads", "batch", "learning_rate", "loss_before", "loss_after")
+        how = {"distil": {key: _rounded(trained[key]) for key in keys}}
     return {
         "model": f"{section.criterion} {budget}" + (" distilled" if section.distil else ""),
         "recover": list(section.recover) + (["distil"] if section.distil else []),
@@ -73,6 +78,7 @@ def row(done: list[Done], section: Prune, model: ModelFolder, values: dict[str, 
         "macs": f"{left / macs - 1:+.1%}",
         "params": f"{kept / params - 1:+.1%}",
         **values,
+        **how,
         "seconds": round(sum(d.seconds for d in done)),
         "pictures": {e["stage"]: e["pictures"] for e in model.info.lineage if "pictures" in e},
         "seed": section.seed,

@@ -7,7 +7,7 @@ from the input on would cost a pass of its own.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgekit.backends import paddle as backend
@@ -45,6 +45,18 @@ def segment(program: Program, start: int, end: int, targets: Sequence[str]) -> P
     return made
 
 
+def opened(part: Program) -> Callable[[Arrays], Arrays]:
+    """A function from what is known, the inputs of a segment among it, to the segment's outputs.
+
+    On one core: Paddle's kernels gain nothing from a second one here, and several segments may run at once.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        graph.write(part, Path(scratch))
+        files = Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams"
+        run = backend.load(*files, threads=1)
+    return lambda values: run({name: values[name] for name in part.feeds})
+
+
 def advance(
     program: Program, start: int, end: int, targets: Sequence[str], known: Sequence[Arrays]
 ) -> list[Arrays]:
@@ -55,12 +67,5 @@ def advance(
     missing = [name for name in targets if name not in known[0]]
     if not missing:
         return [{name: batch[name] for name in targets} for batch in known]
-    part = segment(program, start, end, missing)
-    with tempfile.TemporaryDirectory() as scratch:
-        graph.write(part, Path(scratch))
-        run = backend.load(Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams")
-        found = []
-        for batch in known:
-            values = {**batch, **run({name: batch[name] for name in part.feeds})}
-            found.append({name: values[name] for name in targets})
-    return found
+    run = opened(segment(program, start, end, missing))
+    return [{name: values[name] for name in targets} for values in ({**b, **run(b)} for b in known)]

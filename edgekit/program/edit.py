@@ -180,15 +180,21 @@ _HINTS = {
 }  # fmt: skip
 
 
+def without_hints(program: Program) -> Program:
+    made = program.copy()
+    for op in made.block.ops:
+        _keep(op.attrs, lambda a: a.name not in _HINTS)
+    return made
+
+
 def lite_ready(program: Program) -> Program:
     """Add what Paddle's exporter leaves out and Paddle Lite 2.13 needs; leave out what nobody needs.
 
     Added: XShape outputs of reshape-like ops (their absence segfaults Lite on x86), relu6's `threshold`.
     Left out: hints for other engines, and empty slots of ops.
     """
-    made = program.copy()
+    made = without_hints(program)
     for op in made.block.ops:
-        _keep(op.attrs, lambda a: a.name not in _HINTS)
         _keep(op.inputs, lambda s: bool(s.arguments))
         _keep(op.outputs, lambda s: bool(s.arguments))
         if op.type in _XSHAPE and not outputs(op, "XShape"):

@@ -44,8 +44,11 @@ def mask_out(
     known: Mapping[str, Moments],
     atoms: set[int],
 ) -> Program:
-    """The float program with every consumer of `atoms` refitted to do without them; shapes as they were."""
-    made = program.copy()
+    """The float program with every consumer of `atoms` refitted to do without them; shapes as they were.
+
+    It shares its description with `program`, only parameters are its own.
+    """
+    made = Program(program.desc, dict(program.params))
     for piece in trace.slices:
         lost = lost_mask(piece.atoms, atoms)
         if piece.role != "in" or not lost.any():

@@ -6,8 +6,11 @@ loses much may not matter, and the other way round.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event, Lock
 
 import numpy as np
 
@@ -87,14 +90,45 @@ def measure(
 ) -> dict[str, list[Point]]:
     """For every group the loss without the first `counts` atoms of its ranking, the others untouched.
 
-    Groups are taken in the order of the first layer that reads them: what lies before it stays as it is.
+    One walk through the network per core, the groups dealt out among them.
     """
+    firsts = {name: _first_reader(probe, set(rankings[name])) for name in rankings}
+    order = sorted(rankings, key=lambda name: firsts[name])
+    cores = len(os.sched_getaffinity(0))
+    over, one = Event(), Lock()
+
+    def tick() -> None:
+        if over.is_set():
+            raise CancelledError
+        with one:
+            advance()
+
+    found: dict[str, list[Point]] = {}
+    with ThreadPoolExecutor(cores) as pool:
+        dealt = [order[k::cores] for k in range(cores)]
+        walks = [pool.submit(_walk, probe, firsts, names, rankings, counts, tick) for names in dealt]
+        try:
+            for walk in walks:
+                found.update(walk.result())
+        finally:
+            over.set()  # an error or Ctrl-C here does not wait for the other walks' ends
+    return {name: found[name] for name in order}
+
+
+def _walk(
+    probe: Probe,
+    firsts: Mapping[str, int],
+    names: Sequence[str],
+    rankings: Mapping[str, Sequence[int]],
+    counts: Mapping[str, Sequence[int]],
+    advance: Callable[[], None],
+) -> dict[str, list[Point]]:
+    """Groups in the order of the first layer that reads them: what lies before it stays as it is."""
     program = probe.program
     known = [{program.feeds[0]: batch} for _, batch in batches(probe.pictures, program)]
-    firsts = {name: _first_reader(probe, set(rankings[name])) for name in rankings}
     points: dict[str, list[Point]] = {}
     position = 0
-    for name in sorted(rankings, key=lambda name: firsts[name]):
+    for name in names:
         place = firsts[name]
         made = {n for op in program.ops[:place] for n in outputs(op)}
         needed = [*segments.frontier(program, place), *(n for n in probe.outputs if n in made)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ def run(
         optimizer=section.optimizer,
         rate=section.learning_rate,
         seed=section.seed,
+        threads=len(os.sched_getaffinity(0)),
     )
     post = model.info.postprocess
     wanted = {getattr(post, role): name for role, name in losses.DEFAULTS[model.info.task].items()}
@@ -80,6 +82,8 @@ def run(
     entry = {
         "stage": "distil",
         **section.model_dump(mode="json"),
+        "threads": settings.threads,
+        "seconds": done.seconds,
         "loss_before": done.start_loss,
         "loss_after": done.best_loss,
         "pictures": len(images.paths),

@@ -80,7 +80,8 @@ class Prepared:
 
 def prepared(model: ModelFolder, section: Prune, kept: dict[str, Ints] | None = None) -> Prepared:
     """`kept`: what earlier rounds left."""
-    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    # Parts of the program are loaded hundreds of times; its hints for other engines take a third of that.
+    program = edit.fold_batch_norm(edit.without_hints(graph.read(model.program, model.parameters)))
     steps: list[tuple[Trace, set[int]]] = []
     if section.dead:
         program, steps = dead.without_dead(program)
