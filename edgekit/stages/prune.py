@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from edgekit.pruning import search
 from edgekit.pruning.atoms import Ints
 from edgekit.pruning.refit import refit
 from edgekit.pruning.remove import kept_outputs, remove
+from edgekit.pruning.sensitivity import Weigh, loss, references
 from edgekit.recipe import Prune
 from edgekit.stages import sensitivity
+from edgekit.tasks import evaluate
 from edgekit.tasks.preprocessing import preprocess
 
 KEPT = "kept.json"
@@ -49,6 +52,7 @@ def run(
     ready = sensitivity.prepared(model, section, _before(model) if model.path != original.path else None)
     kept = ready.kept
     groups: list[dict[str, Any]] = []
+    errors: dict[str, float] = {}
     made = ready.program
     if measured is not None:
         findings = sensitivity.load(measured)
@@ -61,7 +65,12 @@ def run(
         made = remove(ready.program, ready.trace, choice.atoms)
         kept = kept_outputs(kept, ready.trace, choice.atoms)
         pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
-        made = recover(first, made, kept, section, pictures, progress)
+        some = pictures[:: max(1, len(pictures) // search.PROBES)][: search.PROBES]
+        weigh = partial(evaluate.importance, model.info)
+        judge = _Judge(first, sensitivity.raw_outputs(first), some, weigh)
+        errors["removed"] = judge.error(made)
+        for method, better in recover(first, made, kept, section.recover, pictures, progress):
+            made, errors[method] = better, judge.error(better)
         groups = [
             {"group": group.name, "channels": group.size, "removed": choice.channels[group.name]}
             for group in search.prunable(ready.trace, section)
@@ -75,6 +84,8 @@ def run(
         "criterion": section.criterion,
         "allocation": section.allocation,
         "recover": section.recover,
+        # Of the outputs, over their variance, on some of the pictures: before any recovery, after each.
+        "errors": errors,
         "dead": ready.dead,
         "macs": macs,
         "params": params,
@@ -84,7 +95,12 @@ def run(
     }
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
     saved = f"MACs {macs[1] / macs[0] - 1:+.1%}, parameters {params[1] / params[0] - 1:+.1%}"
-    return f"{section.criterion}: {saved}, {ready.dead} dead channels, in {time.monotonic() - start:.1f} s"
+    told = ", ".join(f"{error:.3g} {how}" for how, error in errors.items())
+    return (
+        f"{section.criterion}: {saved}, {ready.dead} dead channels"
+        + (f"; error of the outputs {told}" if told else "")
+        + f"; in {time.monotonic() - start:.1f} s"
+    )
 
 
 def _before(model: ModelFolder) -> dict[str, Ints]:
@@ -93,20 +109,33 @@ def _before(model: ModelFolder) -> dict[str, Ints]:
     return {name: np.asarray(rows, np.int64) for name, rows in raw.items()}
 
 
+class _Judge:
+    """How far a program is from the float one at its raw outputs: squared error over variance."""
+
+    def __init__(
+        self, first: Program, names: Sequence[str], pictures: Sequence[Floats], weigh: Weigh
+    ) -> None:
+        self.names, self.pictures = names, pictures
+        self.reference = references(first, names, pictures, weigh)
+
+    def error(self, made: Program) -> float:
+        return loss(self.reference, [values for _, values in moments.passes(made, self.names, self.pictures)])
+
+
 def recover(
     original: Program,
     pruned: Program,
     kept: dict[str, Ints],
-    section: Prune,
+    methods: Sequence[str],
     pictures: Sequence[Floats],
     progress: Progress,
-) -> Program:
-    """Without gradients: every layer refitted to the float network's answers, in the recipe's ways.
+) -> Iterator[tuple[str, Program]]:
+    """Without gradients: every layer refitted to the float network's answers, in one way after another.
 
     `kept` says which output channels of the original's layers are left.
     """
-    if not section.recover:
-        return pruned
+    if not methods:
+        return
     left = {reader.weight for reader in readers(pruned)}
     layers = [reader for reader in readers(original) if reader.weight in left]
     with progress.task("Answers of the float layers", len(pictures)) as advance:
@@ -116,7 +145,7 @@ def recover(
             answer = wanted[layer.weight]
             channels = answer.reshape(len(answer), layer.channels(original.params[layer.weight]), -1)
             wanted[layer.weight] = channels[:, kept[layer.weight]].reshape(len(answer), -1)
-    for method in section.recover:
+    for method in methods:
         with progress.task(f"Recovering ({method})", len(wanted)) as advance:
             pruned = refit(pruned, wanted, pictures, method, advance)
-    return pruned
+        yield method, pruned

@@ -103,6 +103,41 @@ def test_the_sensitivity_table_is_kept(world: Any, model: Path, inside: Cli, tmp
     assert sorted(table["rankings"]["conv2d_0"]) == sorted(set(table["rankings"]["conv2d_0"]))
 
 
+def test_each_recovery_has_its_figure(world: Any, model: Path, inside: Cli, tmp_path: Path) -> None:
+    """The error of the outputs before and after; the last one is what the written program does."""
+    from edgekit.backends import paddle as backend
+    from edgekit.data.images import read_image
+    from edgekit.folder import ModelFolder
+    from edgekit.program import edit, graph
+    from edgekit.stages.sensitivity import raw_outputs
+    from edgekit.tasks.preprocessing import preprocess
+
+    out, data = tmp_path / "out", world.pictures / "calibration"
+    done = inside(
+        "prune", model, "--recipe", world.recipe, "--data", data, "--out", out,
+        *settings(prune__ratios="{'conv2d_0': 0.5}", prune__recover="[statistics, refit]"),
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (entry,) = (e for e in ModelFolder.open(out).info.lineage if e["stage"] == "prune")
+    assert list(entry["errors"]) == ["removed", "statistics", "refit"]
+    assert len(set(entry["errors"].values())) == 3
+    assert f"{entry['errors']['refit']:.3g} refit" in done.out
+
+    pictures = [read_image(path) for path in sorted(data.glob("*.jpg"))]
+    logits = []
+    for folder in (model, out):
+        (name,) = raw_outputs(graph.load(folder))
+        scratch = tmp_path / f"logits-{folder.name}"
+        scratch.mkdir()
+        graph.write(edit.cut(graph.load(folder), {"logits": name}), scratch)
+        run = backend.load(scratch / "inference.pdmodel", scratch / "inference.pdiparams")
+        how = ModelFolder.open(model).info.preprocess
+        logits.append([run({"x": preprocess(picture, how)[None]})["logits"] for picture in pictures])
+    each = [((b - a) ** 2).mean() / a.var() for a, b in zip(*logits, strict=True)]
+    assert entry["pictures"] == len(pictures) <= 16
+    assert entry["errors"]["refit"] == pytest.approx(np.mean(each), rel=1e-3)
+
+
 def test_explain(model: Path, inside: Cli) -> None:
     done = inside("prune", model, "--explain", "--json", "-")
     assert done.code == 0, done.err

@@ -17,7 +17,6 @@ from edgekit.program.graph import Program
 from edgekit.pruning import refit
 from edgekit.pruning.remove import kept_outputs, remove
 from edgekit.pruning.trace import Trace
-from edgekit.recipe import Prune
 from edgekit.stages import prune
 from tests.pruning import nets
 from tests.pruning.small import Array, Net, pictures, values
@@ -62,10 +61,10 @@ def recovered(
     program: Program, found: Trace, gone: set[int], methods: list[str], images: Array = CALIBRATION
 ) -> Program:
     """Pruned, and refitted as the stage does it."""
-    section = Prune(recover=methods)  # type: ignore[arg-type]
     silent = Progress(io.StringIO(), terminal=False)
     pruned, kept = remove(program, found, gone), kept_outputs({}, found, gone)
-    return prune.recover(program, pruned, kept, section, list(images), silent)
+    made = [pruned, *(m for _, m in prune.recover(program, pruned, kept, methods, list(images), silent))]
+    return made[-1]
 
 
 def error(got: Program, wanted: Program, images: Array) -> float:
@@ -271,13 +270,13 @@ def test_one_picture_at_a_time() -> None:
 def test_in_two_rounds() -> None:
     """Each round's layers answer as the float network's, whatever the round before left of their channels."""
     program = kinds()
-    silent, section = Progress(io.StringIO(), terminal=False), Prune(recover=["refit"])
+    silent = Progress(io.StringIO(), terminal=False)
     made, kept = program, {}
     for channels in ({"a": [1, 4], "c": [2]}, {"a": [0, 7], "b": [3], "c": [1, 6]}):
         found = nets.traced(made)
         gone = set().union(*(atoms(found, layer, numbers) for layer, numbers in channels.items()))
         made, kept = remove(made, found, gone), kept_outputs(kept, found, gone)
-        made = prune.recover(program, made, kept, section, list(CALIBRATION), silent)
+        ((_, made),) = prune.recover(program, made, kept, ["refit"], list(CALIBRATION), silent)
     assert {name: left.tolist() for name, left in kept.items()} == {
         "a.w_0": [2, 3, 5, 6, 7, 8], "b.w_0": [0, 1, 2, *range(4, 12)], "c.w_0": [0, 3, 4, 5, 6],
     }  # fmt: skip
