@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,9 @@ def test_the_sensitivity_table_is_kept(world: Any, model: Path, inside: Cli, tmp
 
 def test_each_recovery_has_its_figure(world: Any, model: Path, inside: Cli, tmp_path: Path) -> None:
     """The error of the outputs before and after; the last one is what the written program does."""
+    from edgekit import plan
     from edgekit.backends import paddle as backend
+    from edgekit.console import Progress
     from edgekit.data.images import read_image
     from edgekit.folder import ModelFolder
     from edgekit.program import edit, graph
@@ -123,7 +126,8 @@ def test_each_recovery_has_its_figure(world: Any, model: Path, inside: Cli, tmp_
     assert len(set(entry["errors"].values())) == 3
     assert f"{entry['errors']['refit']:.3g} refit" in done.out
 
-    pictures = [read_image(path) for path in sorted(data.glob("*.jpg"))]
+    chosen = plan.pictures(None, data, "calibration", tmp_path, True, Progress(io.StringIO()))
+    pictures = [read_image(path) for path in chosen.paths]
     logits = []
     for folder in (model, out):
         (name,) = raw_outputs(graph.load(folder))
