@@ -130,7 +130,7 @@ class Distil(Strict):
     seed: StrictInt = Field(default=0, ge=0)
 
 
-_ONE_ROUND = 0.075  # the largest share of a budget that is met in one round
+_ONE_ROUND = 0.05  # the largest share of a budget that is met in one round
 
 
 class Prune(Strict):
