@@ -22,8 +22,8 @@ from edgekit.stage_cache import Done
 
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
 VERSIONS = {
-    "sensitivity": 3,
-    "prune": 2,
+    "sensitivity": 4,
+    "prune": 3,
     "distil": 1,
     "quantize": 1,
     "export": 1,

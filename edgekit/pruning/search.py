@@ -20,7 +20,8 @@ from edgekit.pruning.sensitivity import Point, Probe, Weigh
 from edgekit.pruning.trace import Trace
 from edgekit.recipe import Prune
 
-PROBES = 16  # pictures on which sensitivity is measured
+PROBES = 16  # pictures at most on which errors are measured
+_EVERY = 4  # at least so many pictures for one that is held out
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,15 @@ def matches(group: Group, pattern: str) -> bool:
     return any(fnmatchcase(name.removesuffix(".w_0"), pattern) for name in group.producers)
 
 
+def held_out(pictures: Sequence[Floats]) -> tuple[list[Floats], list[Floats]]:
+    """Pictures to fit weights to, and others to measure errors on: a layer with few rows (after a global
+    pooling) learns the pictures it is fitted to by heart."""
+    every = max(_EVERY, len(pictures) // PROBES)
+    judged = range(every - 1, len(pictures), every)[:PROBES]
+    fitted = [picture for k, picture in enumerate(pictures) if k not in judged]
+    return fitted, [pictures[k] for k in judged] or fitted
+
+
 def measure(
     program: Program,
     trace: Trace,
@@ -94,8 +104,9 @@ def measure(
     """
     chosen = prunable(trace, section)
     layers = {reader.weight: reader for reader in readers(program)}
-    with progress.task("Second moments", len(pictures)) as advance:
-        known = moments.collect(program, list(layers.values()), pictures, advance)
+    fitted, some = held_out(pictures)
+    with progress.task("Second moments", len(fitted)) as advance:
+        known = moments.collect(program, list(layers.values()), fitted, advance)
     evidence = Evidence(program, trace, layers, known, section.seed)
     rankings = {}
     with progress.task(f"Ranking channels by {section.criterion}", len(chosen)) as advance:
@@ -104,7 +115,6 @@ def measure(
             advance()
     if not section.needs_sensitivity:
         return Findings(rankings, {})
-    some = pictures[:: max(1, len(pictures) // PROBES)][:PROBES]
     reference = sensitivity.references(program, outputs, some, weigh)
     counts = {g.name: sensitivity.strengths(steps(g, section)) for g in chosen}
     probe = Probe(program, trace, layers, known, outputs, reference, some)

@@ -65,11 +65,11 @@ def run(
         made = remove(ready.program, ready.trace, choice.atoms)
         kept = kept_outputs(kept, ready.trace, choice.atoms)
         pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
-        some = pictures[:: max(1, len(pictures) // search.PROBES)][: search.PROBES]
+        fitted, some = search.held_out(pictures)
         weigh = partial(evaluate.importance, model.info)
         judge = _Judge(first, sensitivity.raw_outputs(first), some, weigh)
         errors["removed"] = judge.error(made)
-        for method, better in recover(first, made, kept, section.recover, pictures, progress):
+        for method, better in recover(first, made, kept, section.recover, fitted, progress):
             made, errors[method] = better, judge.error(better)
         groups = [
             {"group": group.name, "channels": group.size, "removed": choice.channels[group.name]}
@@ -84,7 +84,7 @@ def run(
         "criterion": section.criterion,
         "allocation": section.allocation,
         "recover": section.recover,
-        # Of the outputs, over their variance, on some of the pictures: before any recovery, after each.
+        # Of the outputs, over their variance, on pictures held out: before any recovery, after each.
         "errors": errors,
         "dead": ready.dead,
         "macs": macs,

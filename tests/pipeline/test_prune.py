@@ -127,7 +127,7 @@ def test_each_recovery_has_its_figure(world: Any, model: Path, inside: Cli, tmp_
     assert f"{entry['errors']['refit']:.3g} refit" in done.out
 
     chosen = plan.pictures(None, data, "calibration", tmp_path, True, Progress(io.StringIO()))
-    pictures = [read_image(path) for path in chosen.paths]
+    pictures = [read_image(path) for path in chosen.paths[3::4]]  # held out: nothing was fitted to these
     logits = []
     for folder in (model, out):
         (name,) = raw_outputs(graph.load(folder))
@@ -138,7 +138,7 @@ def test_each_recovery_has_its_figure(world: Any, model: Path, inside: Cli, tmp_
         how = ModelFolder.open(model).info.preprocess
         logits.append([run({"x": preprocess(picture, how)[None]})["logits"] for picture in pictures])
     each = [((b - a) ** 2).mean() / a.var() for a, b in zip(*logits, strict=True)]
-    assert entry["pictures"] == len(pictures) <= 16
+    assert entry["pictures"] == len(chosen.paths) and pictures
     assert entry["errors"]["refit"] == pytest.approx(np.mean(each), rel=1e-3)
 
 
