@@ -23,7 +23,7 @@ from edgekit.stage_cache import Done
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
 VERSIONS = {
     "sensitivity": 4,
-    "prune": 3,
+    "prune": 4,
     "distil": 1,
     "quantize": 1,
     "export": 1,

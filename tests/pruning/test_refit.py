@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from edgekit.calibration import moments, readers
 from edgekit.calibration.readers import Reader
 from edgekit.console import Progress
 from edgekit.program.graph import Program
-from edgekit.pruning import refit
+from edgekit.pruning import activations, refit
 from edgekit.pruning.remove import kept_outputs, remove
 from edgekit.pruning.trace import Trace
 from edgekit.stages import prune
@@ -158,14 +159,18 @@ def least(x: Array, y: Array, bias: bool = True) -> float:
 def test_every_layer_is_the_best_for_what_the_layers_before_it_deliver(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the finished network no other weights of a single layer come nearer to the float layer's answers."""
+    """In the finished network a layer comes as near to the float layer's answers as least squares do; where
+    an activation follows, nearer to what that makes of them."""
     monkeypatch.setattr(moments, "RIDGES", (1e-9,))
     program = make()
     found = nets.traced(program)
     layers = ["a", "b", "c"] if make is kinds else ["stem", "left", "right1", "right2"]
+    rectified = ("b", "d", "stem", "left", "right1", "right2", "mixed")
+    followed = dict.fromkeys(rectified, paddle.nn.functional.relu)
+    followed["a"] = paddle.nn.functional.hardswish
     gone = set().union(*(atoms(found, layer, [1, 2]) for layer in layers))
     made = recovered(program, found, gone, ["refit"])
-    checked = 0
+    checked = better = 0
     for reader in readers.readers(made):
         if reader.kind == "transposed":
             continue
@@ -175,11 +180,46 @@ def test_every_layer_is_the_best_for_what_the_layers_before_it_deliver(
         assert piece is not None
         wanted = wanted[:, [int(a) not in gone for a in piece.atoms]]
         x, got = rows_of(made, reader, CALIBRATION)
-        reached = float(np.square(got - wanted).mean())
-        best = least(x, wanted, reader.bias is not None)
-        assert reached <= best * 1.001 + 1e-9 * wanted.var(), reader.weight
-        checked += reached > 1e-4 * wanted.var()
-    assert checked >= 2
+        z = with_ones(x) if reader.bias is not None else x.astype(np.float64)
+        linear = z @ np.linalg.lstsq(z, wanted, rcond=None)[0]
+        name = reader.weight.removesuffix(".w_0")
+        final, reached, best = (
+            followed[name](paddle.to_tensor(value.astype(np.float32))).numpy() if name in followed else value
+            for value in (wanted, got, linear)
+        )
+        error, least_error = (float(np.square(value - final).mean()) for value in (reached, best))
+        assert error <= least_error * 1.001 + 1e-9 * final.var(), name
+        checked += error > 1e-4 * final.var()
+        better += name in followed and error < 0.95 * least_error
+    assert checked >= 2 and better >= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "attrs", "function"),
+    [
+        ("relu", {}, paddle.nn.functional.relu),
+        ("relu6", {}, paddle.nn.functional.relu6),
+        ("leaky_relu", {"alpha": 0.1}, lambda x: paddle.nn.functional.leaky_relu(x, 0.1)),
+        ("hard_swish", {}, paddle.nn.functional.hardswish),
+        ("hard_sigmoid", {"slope": 0.25, "offset": 0.5}, lambda x: paddle.nn.functional.hardsigmoid(x, 0.25)),
+        ("tanh", {}, None),
+        ("relu", {"read twice": 1}, None),
+    ],
+)
+def test_the_activation_after_a_layer(kind: str, attrs: dict[str, float], function: Any) -> None:
+    net = Net(3, 8, 8)
+    answer = net.conv("a", "x", 3, 4)
+    wanted = {name: value for name, value in attrs.items() if name != "read twice"}
+    outputs = [net.op(kind, {"X": answer}, wanted)]
+    if "read twice" in attrs:
+        outputs.append(net.op("tanh", {"X": answer}))
+    program = net.done(*outputs)
+    (layer,) = readers.readers(program)
+    found = activations.after(program, layer)
+    assert (found is None) == (function is None)
+    if found is not None:
+        x = np.linspace(-8, 8, 401, dtype=np.float32)
+        np.testing.assert_allclose(found(x), function(paddle.to_tensor(x)).numpy(), atol=1e-6)
 
 
 def test_without_a_bias_the_weights_do_what_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +326,7 @@ def test_in_two_rounds() -> None:
     at_once = recovered(program, found, gone, ["refit"])
     assert {n: v.shape for n, v in made.params.items()} == {n: v.shape for n, v in at_once.params.items()}
     errors = [error(p, program, CALIBRATION) for p in (made, at_once)]
-    assert errors[0] == pytest.approx(errors[1], rel=0.2)
+    assert errors[0] == pytest.approx(errors[1], rel=0.5)  # channels mixed up would cost tenfold
 
 
 def test_layers_that_are_not_asked_for_stay() -> None:
