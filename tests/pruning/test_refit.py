@@ -320,13 +320,14 @@ def test_in_two_rounds() -> None:
     assert {name: left.tolist() for name, left in kept.items()} == {
         "a.w_0": [2, 3, 5, 6, 7, 8], "b.w_0": [0, 1, 2, *range(4, 12)], "c.w_0": [0, 3, 4, 5, 6],
     }  # fmt: skip
-    found = nets.traced(program)
-    same = {"a": [0, 1, 4, 9], "b": [3], "c": [1, 2, 7]}
-    gone = set().union(*(atoms(found, layer, numbers) for layer, numbers in same.items()))
-    at_once = recovered(program, found, gone, ["refit"])
-    assert {n: v.shape for n, v in made.params.items()} == {n: v.shape for n, v in at_once.params.items()}
-    errors = [error(p, program, CALIBRATION) for p in (made, at_once)]
-    assert errors[0] == pytest.approx(errors[1], rel=0.5)  # channels mixed up would cost tenfold
+    for name in ("a", "b"):
+        before, after = (
+            next(r for r in readers.readers(p) if r.weight == f"{name}.w_0") for p in (program, made)
+        )
+        wanted, got = rows_of(program, before, CALIBRATION)[1], rows_of(made, after, CALIBRATION)[1]
+        wanted = wanted[:, kept.get(f"{name}.w_0", slice(None))]
+        alike = [np.corrcoef(w, g)[0, 1] for w, g in zip(wanted.T, got.T, strict=True)]
+        assert min(alike) > 0.5, name  # channels in the wrong order: 0.12 and less
 
 
 def test_layers_that_are_not_asked_for_stay() -> None:
