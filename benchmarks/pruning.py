@@ -1,7 +1,9 @@
 """Float -> pruned -> refitted -> distilled at several budgets, and FPGM beside its rivals, on one recipe.
 
     python benchmarks/pruning.py picodet_s --budgets 15 25 40 --distil 15
-    python benchmarks/pruning.py picodet_s --budgets 15 25 --criteria fpgm fpgm-weights l1 energy refit random
+    python benchmarks/pruning.py picodet_s --budgets 25 --criteria fpgm fpgm-weights l1 energy random --same
+
+With --same every criterion removes as many channels of each layer as the first one does in one round.
 
 Every model is judged as `edgekit validate` judges its float program: by Paddle, on the recipe's evaluation
 pictures, against the float original. Rows are merged into recipes/results/RECIPE.pruning.yaml, so that a long
@@ -64,7 +66,7 @@ def _rounded(value: Any) -> Any:
 def row(done: list[Done], section: Prune, model: ModelFolder, values: dict[str, Any]) -> dict[str, Any]:
     entry = next(e for e in reversed(model.info.lineage) if e["stage"] == "prune")
     (macs, left), (params, kept) = entry["macs"], entry["params"]
-    budget = section.flops or section.params or "ratios"
+    budget = section.flops or section.params or f"{left / macs - 1:+.0%}"
     trained = next((e for e in model.info.lineage if e["stage"] == "distil"), None)
     how = {}
     if trained is not None:
@@ -73,11 +75,12 @@ def row(done: list[Done], section: Prune, model: ModelFolder, values: dict[str, 
     return {
         "model": f"{section.criterion} {budget}" + (" distilled" if section.distil else ""),
         "recover": list(section.recover) + (["distil"] if section.distil else []),
-        "allocation": section.allocation,
+        "allocation": "of fpgm" if section.ratios else section.allocation,
         "rounds": len(section.in_rounds()),
         "macs": f"{left / macs - 1:+.1%}",
         "params": f"{kept / params - 1:+.1%}",
         **values,
+        "errors": {how: _rounded(error) for how, error in entry.get("errors", {}).items()},
         **how,
         "seconds": round(sum(d.seconds for d in done)),
         "pictures": {e["stage"]: e["pictures"] for e in model.info.lineage if "pictures" in e},
@@ -93,8 +96,10 @@ def sections(wanted: argparse.Namespace, recipe: Recipe) -> list[Prune]:
             for allocation in wanted.allocations:
                 update: dict[str, Any] = {
                     "flops": f"-{budget:g}%", "params": None, "criterion": criterion, "distil": None,
-                    "allocation": allocation, "rounds": wanted.rounds,
+                    "allocation": allocation, "rounds": 1 if wanted.same else wanted.rounds,
                 }  # fmt: skip
+                if wanted.recover is not None:
+                    update["recover"] = wanted.recover
                 found.append(base.model_copy(update=update))
                 if wanted.bare:
                     found.append(base.model_copy(update={**update, "recover": []}))
@@ -105,18 +110,29 @@ def sections(wanted: argparse.Namespace, recipe: Recipe) -> list[Prune]:
     return found
 
 
+def like_the_first(found: list[Prune], run: Run, first: Done, images: ImageSet) -> list[Prune]:
+    """The same sections, with the allocation of the first as explicit ratios."""
+    model = ModelFolder.open(run.prune(first, found[0], images).path)
+    removed = {row["group"]: row["removed"] / row["channels"] for row in model.info.lineage[-1]["groups"]}
+    ratios = {name: share for name, share in removed.items() if share}
+    return [section.model_copy(update={"flops": None, "ratios": ratios}) for section in found]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("recipe")
+    parser.add_argument("--preset", help="for its pictures and settings; the budget is yours")
     parser.add_argument("--budgets", nargs="+", type=float, required=True, metavar="PERCENT")
     parser.add_argument("--criteria", nargs="+", default=["fpgm"])
     parser.add_argument("--allocations", nargs="+", default=["sensitivity"])
+    parser.add_argument("--same", action="store_true", help="the first criterion's allocation, for all")
+    parser.add_argument("--recover", nargs="*", help="instead of the recipe's")
     parser.add_argument("--rounds", type=int, help="default: by the budget, as in a recipe")
     parser.add_argument("--distil", type=float, metavar="MINUTES")
     parser.add_argument("--bare", action="store_true", help="also without any recovery")
     wanted = parser.parse_args()
     progress = Progress()
-    recipe = recipes.load(wanted.recipe)
+    recipe = recipes.load(wanted.recipe, wanted.preset)
     run = Run(False, False, progress)
     first = run.fetch(recipe)
     original = ModelFolder.open(first.path)
@@ -124,7 +140,10 @@ def main() -> None:
     evaluation = run.pictures(recipe, None, "evaluation")
     reference = answers(original, evaluation, progress)
     table = {"float": {"model": "float", **measured(original, evaluation, reference, reference)}}
-    for section in sections(wanted, recipe):
+    chosen = sections(wanted, recipe)
+    if wanted.same:
+        chosen = like_the_first(chosen, run, first, calibration)
+    for section in chosen:
         start, run.done = time.monotonic(), []
         done = run.prune(first, section, calibration)
         if section.distil is not None:
