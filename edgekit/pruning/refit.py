@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from edgekit.calibration import moments, segments
 from edgekit.calibration.moments import PLACES, Moments
@@ -108,11 +107,14 @@ def refit(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a layer reads, [n, k + 1] with ones, and what it should answer, [n, out], bias included."""
+    """What a layer reads, [n, k + 1] with ones, and what it should answer, [n, out], bias included.
+
+    Rows of pictures with an even number come first; `even` says how many.
+    """
 
     z: Floats
     wanted: Floats
-    odd: npt.NDArray[np.bool_]  # rows of pictures with an odd number
+    even: int
     bias: bool
 
     def answers(self, weights: Doubles) -> Floats:
@@ -126,35 +128,33 @@ def _asked(layer: Reader, k: int, values: Sequence[Floats], wanted: Mapping[str,
         found.append(np.concatenate([x, np.ones((len(x), 1), np.float32)], axis=1))
         odd.append(moments.odd_rows(len(x), len(batch), first))
         first += len(batch)
-    return _Asked(np.concatenate(found), wanted[layer.weight], np.concatenate(odd), layer.bias is not None)
+    order = np.argsort(np.concatenate(odd), kind="stable")
+    z, answers = np.concatenate(found)[order], wanted[layer.weight][order]
+    return _Asked(z, answers, sum(int((~part).sum()) for part in odd), layer.bias is not None)
 
 
 def _product(a: Floats, b: Floats) -> Doubles:
-    """a' b / n, added up in double precision."""
+    """a' b, added up in double precision."""
     total = np.zeros((a.shape[1], b.shape[1]))
     for start in range(0, len(a), _CHUNK):
         total += a[start : start + _CHUNK].T @ b[start : start + _CHUNK]
-    return total / max(1, len(a))
+    return total
 
 
 def _least_squares(asked: _Asked, weights: Doubles, activation: Activation | None) -> Doubles:
     used = slice(None) if asked.bias else slice(-1)
-    z = asked.z[:, used]
-    halves = [z[half] for half in (~asked.odd, asked.odd)]
-    inners = [_product(x, x) for x in halves]
-    shares = [len(x) / len(z) for x in halves]
+    n = len(asked.z)
+    parts = [part for part in (slice(0, asked.even), slice(asked.even, n)) if part.start < part.stop]
+    halves = [asked.z[part, used] for part in parts]
+    inners = [_product(z, z) for z in halves]
 
     def change(missing: Floats) -> Doubles:
-        crosses = [
-            _product(missing[half], x) for half, x in zip((~asked.odd, asked.odd), halves, strict=True)
+        crosses = [_product(missing[part], z) for part, z in zip(parts, halves, strict=True)]
+        means = [
+            (inner / len(z), cross / len(z)) for inner, cross, z in zip(inners, crosses, halves, strict=True)
         ]
-        inner, cross = (
-            sum((share * part for share, part in zip(shares, parts, strict=True)), np.zeros(()))
-            for parts in (inners, crosses)
-        )
         found = np.zeros_like(weights)
-        apart = [half for half, share in zip(zip(inners, crosses, strict=True), shares, strict=True) if share]
-        found[:, used] = moments.step(inner, cross, apart, len(z))
+        found[:, used] = moments.step(np.add.reduce(inners) / n, np.add.reduce(crosses) / n, means, n)
         return found
 
     made = weights + change(asked.wanted - asked.answers(weights))
@@ -172,22 +172,18 @@ def _through(
     weighted problem is solved by steps of the unweighted one, longer than its own by `_LONGER`.
     """
     final = activation(asked.wanted)
-
-    def off(answers: Floats) -> float:
-        return float(((activation(answers) - final) ** 2).mean(dtype=np.float64))
-
     answers = asked.answers(weights)
-    error = off(answers)
+    off = final - activation(answers)
     for _ in range(_STEPS):
         missing = asked.wanted - answers
-        apart = np.abs(missing) > 1e-6
-        slope = np.divide(final - activation(answers), missing, out=np.zeros_like(missing), where=apart)
-        steepest = min(1.0, float(slope.max(initial=1e-6)))
-        better = weights + _LONGER * change(np.clip(slope / steepest, 0, 1) ** 2 * missing)
+        slope = np.divide(off, missing, out=np.zeros_like(missing), where=np.abs(missing) > 1e-6)
+        np.clip(slope / min(1.0, float(slope.max(initial=1e-6))), 0, 1, out=slope)
+        better = weights + _LONGER * change(slope * slope * missing)
         answers = asked.answers(better)
-        if (now := off(answers)) >= error:
+        now = final - activation(answers)
+        if np.vdot(now, now) >= np.vdot(off, off):
             break
-        weights, error = better, now
+        weights, off = better, now
     return weights
 
 
