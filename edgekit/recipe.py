@@ -123,7 +123,7 @@ class Distil(Strict):
     """Training of the pruned program on the float one's answers; no labels needed."""
 
     minutes: float = Field(gt=0, default=15)
-    pictures: StrictInt = Field(gt=0, default=512)  # of the training split
+    pictures: StrictInt = Field(gt=0, default=1024)  # of the training split
     batch: StrictInt = Field(gt=0, default=8)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(gt=0, default=1e-3)  # relative to the size of each channel's weights
