@@ -13,6 +13,7 @@ table can be made in several sittings; stages come from the cache.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,14 @@ def row(done: list[Done], section: Prune, model: ModelFolder, values: dict[str, 
         "seconds": round(sum(d.seconds for d in done)),
         "pictures": {e["stage"]: e["pictures"] for e in model.info.lineage if "pictures" in e},
         "seed": section.seed,
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """What was measured changes with the code."""
+    asked = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(asked, cwd=RESULTS, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def sections(wanted: argparse.Namespace, recipe: Recipe) -> list[Prune]:
