@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def model() -> str:
 def has_vnni() -> bool:
     """Whether x86 multiplies uint8 by int8 without saturating at 16 bits (AVX512-VNNI or AVX-VNNI)."""
     return bool(flags() & {"avx512_vnni", "avx_vnni"})
+
+
+def cores() -> int:
+    """How many this process may use; macOS cannot tell and counts all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _field(*names: str) -> str:

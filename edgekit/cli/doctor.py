@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import subprocess
@@ -103,7 +102,7 @@ def _cpu() -> dict[str, Any]:
     features = {name: name in flags for name in ("avx2", "avx512_vnni", "avx_vnni", "asimddp")}
     return {
         "machine": machine,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cpu.cores(),
         "features": features,
         "meaning": _meaning(machine, features, known=bool(flags)),
     }

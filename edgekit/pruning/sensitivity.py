@@ -6,14 +6,14 @@ loses much may not matter, and the other way round.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from threading import Event, Lock
 
 import numpy as np
 
+from edgekit import cpu
 from edgekit.calibration import segments
 from edgekit.calibration.moments import Moments, batches, passes
 from edgekit.calibration.readers import Floats, Reader
@@ -94,7 +94,7 @@ def measure(
     """
     firsts = {name: _first_reader(probe, set(rankings[name])) for name in rankings}
     order = sorted(rankings, key=lambda name: firsts[name])
-    cores = len(os.sched_getaffinity(0))
+    cores = cpu.cores()
     over, one = Event(), Lock()
 
     def tick() -> None:
@@ -108,10 +108,10 @@ def measure(
         dealt = [order[k::cores] for k in range(cores)]
         walks = [pool.submit(_walk, probe, firsts, names, rankings, counts, tick) for names in dealt]
         try:
-            for walk in walks:
+            for walk in as_completed(walks):
                 found.update(walk.result())
         finally:
-            over.set()  # an error or Ctrl-C here does not wait for the other walks' ends
+            over.set()  # after an error, or Ctrl-C, no walk goes on to its end
     return {name: found[name] for name in order}
 
 

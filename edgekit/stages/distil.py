@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit import cpu
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
 from edgekit.errors import EdgekitError
@@ -70,7 +70,7 @@ def run(
         optimizer=section.optimizer,
         rate=section.learning_rate,
         seed=section.seed,
-        threads=len(os.sched_getaffinity(0)),
+        threads=cpu.cores(),
     )
     post = model.info.postprocess
     wanted = {getattr(post, role): name for role, name in losses.DEFAULTS[model.info.task].items()}

@@ -184,7 +184,9 @@ class _Run:
             digest.update(np.ascontiguousarray(student.params[name]).tobytes())
         for labels in (self.train.labels, self.held_out.labels):
             digest.update(b"" if labels is None else np.asarray(labels, np.int64).tobytes())
-        plan = [asdict(settings), weights, [asdict(pair) for pair in wanted]]
+        # How many cores there are may change between a kill and going on.
+        how = {key: value for key, value in asdict(settings).items() if key != "threads"}
+        plan = [how, weights, [asdict(pair) for pair in wanted]]
         digest.update(json.dumps([*plan, self.known.digest, self.unseen.digest]).encode())
         self.fingerprint = digest.hexdigest()
 

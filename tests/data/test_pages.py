@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 
@@ -28,19 +28,8 @@ SPEC = DataSpec(kind="rendered_pages")
 
 @pytest.fixture(scope="session")
 def font_file() -> bytes:
-    """Any TrueType font of this machine; matplotlib, which Paddle's tools bring, has DejaVu."""
-    found = subprocess.run(["sh", "-c", "fc-match -f %{file} DejaVuSans"], capture_output=True, text=True)
-    places = [Path(found.stdout), *Path("/usr/share/fonts").rglob("DejaVuSans.ttf")]
-    try:
-        import matplotlib
-
-        places.append(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
-    except ImportError:
-        pass
-    file = next((place for place in places if place.suffix == ".ttf" and place.is_file()), None)
-    if file is None:
-        pytest.skip("no TrueType font on this machine")
-    return file.read_bytes()
+    """The one that matplotlib brings along."""
+    return (Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf").read_bytes()
 
 
 @pytest.fixture(scope="module")
