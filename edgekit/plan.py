@@ -24,7 +24,7 @@ from edgekit.stage_cache import Done
 VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
-    "distil": 1,
+    "distil": 2,
     "quantize": 1,
     "export": 1,
     "convert": 1,

@@ -329,6 +329,7 @@ def test_two_processes_are_one(student: Program, teacher: Program, tmp_path: Pat
         check=True,
         timeout=120,
         capture_output=True,
+        cwd=tmp_path,  # it leaves a log there
         env={**os.environ, "PYTHONPATH": paths, "PADDLE_DISTRI_BACKEND": "gloo", "OMP_NUM_THREADS": "1"},
     )
     alone = learn(student, teacher, tmp_path / "alone", steps=10, optimizer="sgd")

@@ -75,9 +75,9 @@ def test_bce_stays_finite_at_zero_and_one() -> None:
     assert 1 < value("bce", 1 - ends, ends) < 100
 
 
-def test_boxes_count_as_much_as_the_teacher_is_sure() -> None:
+def test_boxes_count_by_the_square_of_the_teachers_confidence() -> None:
     s, t, c = some(2, 5, 4), some(2, 5, 4), sigmoid(some(2, 5))
-    expected = (c * np.abs(s - t).mean(-1)).sum() / c.sum()
+    expected = (c**2 * np.abs(s - t).mean(-1)).sum() / (c**2).sum()
     assert value("boxes", s, t, c) == pytest.approx(expected, rel=1e-4)
 
 
