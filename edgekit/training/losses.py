@@ -89,7 +89,7 @@ def bce(answer: Answer) -> Any:
 
 
 def boxes(answer: Answer) -> Any:
-    """Absolute error of boxes [N, anchors, 4] in their own unit, weighted by the teacher's confidence squared.
+    """Absolute error of boxes [N, anchors, 4] in their own unit, weighted by the square of the confidence.
 
     Not by the confidence alone: the background's thousands of boxes, which nobody looks at, would have two
     thirds of the sum.
