@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from edgekit.calibration import moments
+from edgekit.calibration import judging, moments
+from edgekit.calibration.judging import Weigh
 from edgekit.calibration.readers import Floats, readers
 from edgekit.console import Progress
 from edgekit.errors import EdgekitError
@@ -16,12 +17,9 @@ from edgekit.pruning import budget, scores, sensitivity
 from edgekit.pruning.budget import Costs, Option
 from edgekit.pruning.groups import Group, groups
 from edgekit.pruning.scores import Evidence
-from edgekit.pruning.sensitivity import Point, Probe, Weigh
+from edgekit.pruning.sensitivity import Point, Probe
 from edgekit.pruning.trace import Trace
 from edgekit.recipe import Prune
-
-PROBES = 16  # pictures at most on which errors are measured
-_EVERY = 4  # at least so many pictures for one that is held out
 
 
 @dataclass(frozen=True)
@@ -80,15 +78,6 @@ def matches(group: Group, pattern: str) -> bool:
     return any(fnmatchcase(name.removesuffix(".w_0"), pattern) for name in group.producers)
 
 
-def held_out(pictures: Sequence[Floats]) -> tuple[list[Floats], list[Floats]]:
-    """Pictures to fit weights to, and others to measure errors on: a layer with few rows (after a global
-    pooling) learns the pictures it is fitted to by heart."""
-    every = max(_EVERY, len(pictures) // PROBES)
-    judged = range(every - 1, len(pictures), every)[:PROBES]
-    fitted = [picture for k, picture in enumerate(pictures) if k not in judged]
-    return fitted, [pictures[k] for k in judged] or fitted
-
-
 def measure(
     program: Program,
     trace: Trace,
@@ -104,7 +93,7 @@ def measure(
     """
     chosen = prunable(trace, section)
     layers = {reader.weight: reader for reader in readers(program)}
-    fitted, some = held_out(pictures)
+    fitted, some = judging.held_out(pictures)
     with progress.task("Second moments", len(fitted)) as advance:
         known = moments.collect(program, list(layers.values()), fitted, advance)
     evidence = Evidence(program, trace, layers, known, section.seed)
@@ -115,7 +104,7 @@ def measure(
             advance()
     if not section.needs_sensitivity:
         return Findings(rankings, {})
-    reference = sensitivity.references(program, outputs, some, weigh)
+    reference = judging.references(program, outputs, some, weigh)
     counts = {g.name: sensitivity.strengths(steps(g, section)) for g in chosen}
     probe = Probe(program, trace, layers, known, outputs, reference, some)
     with progress.task("Sensitivity of the outputs", sum(map(len, counts.values()))) as advance:

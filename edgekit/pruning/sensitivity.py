@@ -15,7 +15,8 @@ import numpy as np
 
 from edgekit import cpu
 from edgekit.calibration import segments
-from edgekit.calibration.moments import Moments, batches, passes
+from edgekit.calibration.judging import Reference, loss
+from edgekit.calibration.moments import Moments, batches
 from edgekit.calibration.readers import Floats, Reader
 from edgekit.program.graph import Program, inputs, outputs
 from edgekit.pruning.budget import Option
@@ -30,43 +31,6 @@ class Point:
 
     removed: int
     loss: float
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the float network answers for one batch, and how much each value counts (None: all the same)."""
-
-    values: dict[str, Floats]
-    weights: dict[str, Floats]
-
-
-# How much each value of the outputs counts, given the answers of the float network.
-Weigh = Callable[[dict[str, Floats]], dict[str, Floats]]
-
-
-def references(
-    program: Program, outputs: Sequence[str], pictures: Sequence[Floats], weigh: Weigh
-) -> list[Reference]:
-    found = []
-    for _, values in passes(program, outputs, pictures):
-        kept = {name: values[name] for name in outputs}
-        found.append(Reference(kept, weigh(kept)))
-    return found
-
-
-def loss(reference: Sequence[Reference], got: Sequence[dict[str, Floats]]) -> float:
-    """Mean over outputs and pictures of the (weighted) squared error over the (weighted) variance."""
-    total, count = 0.0, 0
-    for expected, values in zip(reference, got, strict=True):
-        for name, wants in expected.values.items():
-            everywhere = expected.weights.get(name, np.ones_like(wants[..., :1]))
-            for want, have, weight in zip(wants, values[name], everywhere, strict=True):
-                share = np.broadcast_to(weight, want.shape) / (weight.mean(dtype=np.float64) * want.size)
-                mean = float((share * want).sum(dtype=np.float64))
-                error = float((share * (want - have) ** 2).sum(dtype=np.float64))
-                total += error / (float((share * (want - mean) ** 2).sum(dtype=np.float64)) + 1e-12)
-                count += 1
-    return total / max(1, count)
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,51 @@ import numpy as np
 from edgekit.program import graph
 from edgekit.program.edit import drop_unused
 from edgekit.program.graph import Op, Program, attr, inputs, make_op, outputs, set_slot
-from edgekit.quantization.table import LEVELS, Table, quantize_weight
+from edgekit.quantization.table import LEVELS, Layer, Table, quantize_weight
 
 
 def write(program: Program, table: Table) -> Program:
     """A copy of `program` with every int8 layer of `table` quantized. Scales in it are thresholds
     (127 * scale), as Paddle's quantize_linear wants them."""
+    made = activations(program, table)
+    by_weight = {layer.weight: layer for layer in table.quantized}
+    result: list[Op] = []
+    for op in made.ops:
+        layer = _layer(op, by_weight)
+        if layer is not None:
+            scales = table.weights[layer.weight]
+            weight = made.params[layer.weight]
+            made.add_var(f"{layer.weight}.dequantized", weight.shape)
+            made.set_param(layer.weight, quantize_weight(weight, scales, layer.axis))
+            made.set_param(f"{layer.weight}@scale", np.array(scales, np.float32) * np.float32(LEVELS))
+            made.set_param(f"{layer.weight}@zero_point", np.zeros(len(scales), np.int32))
+            result.append(
+                make_op(
+                    "dequantize_linear",
+                    {
+                        "X": [layer.weight],
+                        "Scale": [f"{layer.weight}@scale"],
+                        "ZeroPoint": [f"{layer.weight}@zero_point"],
+                    },
+                    {"Y": [f"{layer.weight}.dequantized"]},
+                    {"quant_axis": layer.axis, "bit_length": 8},
+                )
+            )
+            set_slot(op.inputs, _weight_slot(op), [f"{layer.weight}.dequantized"])
+        result.append(op)
+    made.replace_ops(result)
+    drop_unused(made)
+    return made
+
+
+def activations(program: Program, table: Table) -> Program:
+    """A copy in which only what int8 layers read is rounded; their weights are as they were."""
     made = program.copy()
     by_weight = {layer.weight: layer for layer in table.quantized}
     ready: set[str] = set()
     result: list[Op] = []
     for op in made.ops:
-        slot = "Filter" if op.type.endswith("conv2d") else "Y"
-        weights = inputs(op, slot) if op.type in ("conv2d", "depthwise_conv2d", "matmul_v2", "mul") else []
-        layer = by_weight.get(weights[0]) if weights else None
+        layer = _layer(op, by_weight)
         if layer is None:
             result.append(op)
             continue
@@ -52,30 +83,21 @@ def write(program: Program, table: Table) -> Program:
                     axis,
                 )
             )
-        scales = table.weights[layer.weight]
-        weight = made.params[layer.weight]
-        made.add_var(f"{layer.weight}.dequantized", weight.shape)
-        made.set_param(layer.weight, quantize_weight(weight, scales, layer.axis))
-        made.set_param(f"{layer.weight}@scale", np.array(scales, np.float32) * np.float32(LEVELS))
-        made.set_param(f"{layer.weight}@zero_point", np.zeros(len(scales), np.int32))
-        result.append(
-            make_op(
-                "dequantize_linear",
-                {
-                    "X": [layer.weight],
-                    "Scale": [f"{layer.weight}@scale"],
-                    "ZeroPoint": [f"{layer.weight}@zero_point"],
-                },
-                {"Y": [f"{layer.weight}.dequantized"]},
-                {"quant_axis": layer.axis, "bit_length": 8},
-            )
-        )
-        set_slot(op.inputs, slot, [f"{layer.weight}.dequantized"])
-        set_slot(op.inputs, "Input" if slot == "Filter" else "X", [f"{source}.dequantized"])
+        set_slot(op.inputs, "Input" if op.type.endswith("conv2d") else "X", [f"{source}.dequantized"])
         result.append(op)
     made.replace_ops(result)
-    drop_unused(made)
     return made
+
+
+def _weight_slot(op: Op) -> str:
+    return "Filter" if op.type.endswith("conv2d") else "Y"
+
+
+def _layer(op: Op, by_weight: dict[str, Layer]) -> Layer | None:
+    if op.type not in ("conv2d", "depthwise_conv2d", "matmul_v2", "mul"):
+        return None
+    names = inputs(op, _weight_slot(op))
+    return by_weight.get(names[0]) if names else None
 
 
 def int8_weights(program: Program) -> set[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.calibration import moments
+from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats, readers
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
@@ -27,7 +28,6 @@ from edgekit.pruning import search
 from edgekit.pruning.atoms import Ints
 from edgekit.pruning.refit import refit
 from edgekit.pruning.remove import kept_outputs, remove
-from edgekit.pruning.sensitivity import Weigh, loss, references
 from edgekit.recipe import Prune
 from edgekit.stages import sensitivity
 from edgekit.tasks import evaluate
@@ -65,9 +65,8 @@ def run(
         made = remove(ready.program, ready.trace, choice.atoms)
         kept = kept_outputs(kept, ready.trace, choice.atoms)
         pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
-        fitted, some = search.held_out(pictures)
-        weigh = partial(evaluate.importance, model.info)
-        judge = _Judge(first, sensitivity.raw_outputs(first), some, weigh)
+        fitted, some = held_out(pictures)
+        judge = Judge(first, some, partial(evaluate.importance, model.info))
         errors["removed"] = judge.error(made)
         for method, better in recover(first, made, kept, section.recover, fitted, progress):
             made, errors[method] = better, judge.error(better)
@@ -107,19 +106,6 @@ def _before(model: ModelFolder) -> dict[str, Ints]:
     """What the round before left."""
     raw: dict[str, list[int]] = json.loads((model.path / KEPT).read_text())
     return {name: np.asarray(rows, np.int64) for name, rows in raw.items()}
-
-
-class _Judge:
-    """How far a program is from the float one at its raw outputs: squared error over variance."""
-
-    def __init__(
-        self, first: Program, names: Sequence[str], pictures: Sequence[Floats], weigh: Weigh
-    ) -> None:
-        self.names, self.pictures = names, pictures
-        self.reference = references(first, names, pictures, weigh)
-
-    def error(self, made: Program) -> float:
-        return loss(self.reference, [values for _, values in moments.passes(made, self.names, self.pictures)])
 
 
 def recover(

@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgekit.calibration import judging
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import ModelFolder
 from edgekit.program import cost, edit, graph
-from edgekit.program.graph import Program, inputs
+from edgekit.program.graph import Program
 from edgekit.pruning import dead, search
 from edgekit.pruning.atoms import Ints
 from edgekit.pruning.groups import groups
@@ -49,7 +50,9 @@ def run(
         shapes = cost.measured_shapes(program)
         search.check_budget(program, found, shapes, whole, full_cost(model, whole))
     weigh = partial(evaluate.importance, model.info)
-    findings = search.measure(program, found, section, raw_outputs(program), weigh, pictures, progress)
+    findings = search.measure(
+        program, found, section, judging.raw_outputs(program), weigh, pictures, progress
+    )
     widths = {group.name: (group.width, group.size) for group in groups(found)}
     table = {
         "criterion": section.criterion,
@@ -98,14 +101,6 @@ def full_cost(model: ModelFolder, section: Prune) -> float:
     if section.budget is not None and section.budget[0] == "params":
         return float(cost.parameter_count(program))
     return float(sum(cost.layer_costs(program).values()))
-
-
-def raw_outputs(program: Program) -> list[str]:
-    """The network's outputs, the logits where one ends in a softmax."""
-    makers = program.producers()
-    return [
-        inputs(makers[name], "X")[0] if makers[name].type == "softmax" else name for name in program.fetches
-    ]
 
 
 def plot(findings: Findings, widths: dict[str, tuple[int, int]], file: Path) -> None:

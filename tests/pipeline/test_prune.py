@@ -108,11 +108,11 @@ def test_each_recovery_has_its_figure(world: Any, model: Path, inside: Cli, tmp_
     """The error of the outputs before and after; the last one is what the written program does."""
     from edgekit import plan
     from edgekit.backends import paddle as backend
+    from edgekit.calibration.judging import raw_outputs
     from edgekit.console import Progress
     from edgekit.data.images import read_image
     from edgekit.folder import ModelFolder
     from edgekit.program import edit, graph
-    from edgekit.stages.sensitivity import raw_outputs
     from edgekit.tasks.preprocessing import preprocess
 
     out, data = tmp_path / "out", world.pictures / "calibration"

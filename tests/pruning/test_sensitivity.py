@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from edgekit import cpu
-from edgekit.calibration import moments, readers
+from edgekit.calibration import judging, moments, readers
+from edgekit.calibration.judging import Reference, loss, raw_outputs
 from edgekit.program.graph import Program
 from edgekit.pruning import refit, sensitivity
-from edgekit.pruning.sensitivity import Point, Probe, Reference, loss, options, strengths
-from edgekit.stages.sensitivity import raw_outputs
+from edgekit.pruning.sensitivity import Point, Probe, options, strengths
 from tests.pruning import nets
 from tests.pruning.small import Array, Net, pictures, values
 
@@ -67,7 +67,7 @@ def test_references_hold_what_the_network_answers_batch_by_batch() -> None:
         asked.append(answers)
         return {"c": answers["c"] ** 2}
 
-    found = sensitivity.references(program, ["c"], list(IMAGES), weigh)
+    found = judging.references(program, ["c"], list(IMAGES), weigh)
     wanted = values(program, IMAGES, "c")["c"]
     assert [len(reference.values["c"]) for reference in found] == [8, 3] and len(asked) == 2
     np.testing.assert_allclose(np.concatenate([r.values["c"] for r in found]), wanted, atol=1e-5)
@@ -133,7 +133,7 @@ def heads() -> Program:
 def probe(program: Program, outputs: Sequence[str]) -> Probe:
     layers = {r.weight: r for r in readers.readers(program)}
     known = moments.collect(program, list(layers.values()), list(IMAGES), lambda: None)
-    reference = sensitivity.references(program, outputs, list(IMAGES), lambda answers: {})
+    reference = judging.references(program, outputs, list(IMAGES), lambda answers: {})
     return Probe(program, nets.traced(program), layers, known, outputs, reference, list(IMAGES))
 
 
