@@ -25,9 +25,9 @@ VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
     "distil": 2,
-    "quantize": 1,
-    "export": 1,
-    "convert": 1,
+    "quantize": 2,
+    "export": 2,
+    "convert": 2,
     "validate": 2,
 }
 

@@ -104,9 +104,25 @@ class Data(Strict):
     seed: StrictInt = Field(default=0, ge=0)
 
 
+class Rescue(Strict):
+    """Which layers stay float: those that int8 costs most for their size, until the error of the outputs is
+    predicted to be as small as `error`, or no other layer fits into what may be float."""
+
+    error: float = Field(gt=0, default=0.003)  # squared, over the variance
+    macs: float = Field(ge=0, le=1, default=0.15)  # the share of multiply-accumulates that may be float
+    params: float = Field(ge=0, le=1, default=0.08)  # the share of weights
+
+
 class Quantize(Strict):
     method: str = "kl"
     keep_float: list[str] = Field(default=[], alias="float")  # glob patterns of layers that stay float
+    # Without training, in this order: a threshold per tensor by the error of its readers' answers; the same
+    # with factors per channel; some layers left in float; weights rounded together, with biases that keep
+    # the means.
+    repair: list[Literal["thresholds", "equalise", "rescue", "gptq"]] = [
+        "thresholds", "equalise", "rescue", "gptq",
+    ]  # fmt: skip
+    rescue: Rescue = Rescue()
 
 
 def _share(value: Any) -> Any:

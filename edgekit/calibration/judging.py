@@ -73,10 +73,10 @@ class Judge:
     """Keeps the float program's answers for some pictures; `error` is another program's `loss`."""
 
     def __init__(self, original: Program, pictures: Sequence[Floats], weigh: Weigh) -> None:
-        self._names, self._pictures = raw_outputs(original), pictures
-        self._reference = references(original, self._names, pictures, weigh)
+        self.names, self.pictures = raw_outputs(original), pictures
+        self.reference = references(original, self.names, pictures, weigh)
 
     def error(self, made: Program, *, optimise: bool = True) -> float:
         """`optimise=False` for programs with quantize_linear, which Paddle's passes rewrite."""
-        got = passes(made, self._names, self._pictures, optimise=optimise)
-        return loss(self._reference, [values for _, values in got])
+        got = passes(made, self.names, self.pictures, optimise=optimise)
+        return loss(self.reference, [values for _, values in got])

@@ -68,10 +68,15 @@ def odd_rows(rows: int, pictures: int, first: int) -> npt.NDArray[np.bool_]:
 
 
 def batches(pictures: Sequence[Floats], program: Program) -> Iterator[tuple[int, Floats]]:
-    """(number of the first picture, [n, 3, H, W]); n is 1 where the program's input says so."""
+    """(number of the first picture, [n, 3, H, W]): pictures of one size, or one."""
     size = BATCH if program.shape(program.feeds[0])[0] < 0 else 1
-    for start in range(0, len(pictures), size):
-        yield start, np.stack(pictures[start : start + size])
+    start = 0
+    while start < len(pictures):
+        end = start + 1
+        while end < min(start + size, len(pictures)) and pictures[end].shape == pictures[start].shape:
+            end += 1
+        yield start, np.stack(pictures[start:end])
+        start = end
 
 
 def passes(
@@ -79,7 +84,8 @@ def passes(
 ) -> Iterator[tuple[int, dict[str, Floats]]]:
     """Run the program as far as `tensors` need; their values batch by batch.
 
-    `optimise=False` for tensors that Paddle's fused ops would skip (before and after a batch norm, say).
+    `optimise=False` for tensors that Paddle's fused ops would skip (before and after a batch norm, say), and
+    for programs with quantize_linear, which Paddle's passes rewrite.
     """
     feed = program.feeds[0]
     inner = [name for name in dict.fromkeys(tensors) if name != feed]
@@ -97,11 +103,19 @@ def passes(
 
 
 def collect(
-    program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
+    program: Program,
+    layers: Sequence[Reader],
+    pictures: Sequence[Floats],
+    advance: Callable[[], None],
+    *,
+    optimise: bool = True,
 ) -> dict[str, Moments]:
-    """Moments of every layer's input, by weight. Raises EK501 when a tensor is not finite."""
+    """Moments of every layer's input, by weight; `optimise` as in `passes`.
+
+    Raises EK501 when a tensor is not finite.
+    """
     found: dict[str, Moments] = {}
-    for start, values in passes(program, [layer.input for layer in layers], pictures):
+    for start, values in passes(program, [layer.input for layer in layers], pictures, optimise=optimise):
         for layer in layers:
             k = layer.matrix(program.params[layer.weight]).shape[1]
             x = rows(layer, values[layer.input], k, PLACES, start)

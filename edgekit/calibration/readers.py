@@ -136,6 +136,24 @@ def _matmul(op: Op) -> Reader | None:
     return Reader("matmul", x, y, out, None, flipped=bool(attr(op, "trans_y", False)))
 
 
+def with_bias(program: Program, reader: Reader) -> Doubles:
+    """A layer's weights [out, k + 1], the bias in the last column (0 where it has none)."""
+    matrix = reader.matrix(program.params[reader.weight])
+    bias = np.zeros(len(matrix))
+    if reader.bias is not None:
+        bias = program.params[reader.bias].reshape(-1).astype(np.float64)
+    return np.concatenate([matrix, bias[:, None]], axis=1)
+
+
+def set_weights(program: Program, reader: Reader, weights: Doubles) -> None:
+    """The reverse of `with_bias`, in place; the last column is dropped where there is no bias."""
+    shape = program.params[reader.weight].shape
+    program.params[reader.weight] = reader.restore(weights[:, :-1], shape)
+    if reader.bias is not None:
+        old = program.params[reader.bias]
+        program.params[reader.bias] = weights[:, -1].reshape(old.shape).astype(old.dtype)
+
+
 def rows(reader: Reader, x: Floats, k: int, most: int, first: int) -> Floats:
     """What the layer multiplies by its weights, [n, k], at up to `most` places of each picture.
 

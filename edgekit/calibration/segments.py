@@ -7,11 +7,13 @@ from the input on would cost a pass of its own.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edgekit.backends import paddle as backend
 from edgekit.backends.paddle import Arrays
+from edgekit.calibration.moments import batches
+from edgekit.calibration.readers import Floats, Reader
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program, inputs, make_op, outputs
 
@@ -43,6 +45,22 @@ def segment(program: Program, start: int, end: int, targets: Sequence[str]) -> P
     made.replace_ops(ops)
     edit.drop_unused(made)
     return made
+
+
+def layer_by_layer(
+    program: Program, layers: Sequence[Reader], pictures: Sequence[Floats]
+) -> Iterator[tuple[Reader, list[Floats]]]:
+    """Each layer, from the input on, with what it reads, batch by batch. Its weights, and those of layers
+    still to come, may be changed in between: what comes after follows from them."""
+    wanted = {layer.output: layer for layer in layers}
+    known: list[Arrays] = [{program.feeds[0]: batch} for _, batch in batches(pictures, program)]
+    position = 0
+    for place, op in enumerate(program.ops):
+        layer = next((wanted[name] for name in outputs(op) if name in wanted), None)
+        if layer is not None:
+            known = advance(program, position, place, frontier(program, place), known)
+            position = place
+            yield layer, [batch[layer.input] for batch in known]
 
 
 def opened(part: Program) -> Callable[[Arrays], Arrays]:

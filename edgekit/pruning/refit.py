@@ -14,8 +14,8 @@ import numpy as np
 
 from edgekit.calibration import moments, segments
 from edgekit.calibration.moments import PLACES, Moments
-from edgekit.calibration.readers import Doubles, Floats, Reader, readers, rows
-from edgekit.program.graph import Program, outputs
+from edgekit.calibration.readers import Doubles, Floats, Reader, readers, rows, set_weights, with_bias
+from edgekit.program.graph import Program
 from edgekit.pruning import activations
 from edgekit.pruning.activations import Activation
 from edgekit.pruning.remove import lost_mask
@@ -24,24 +24,6 @@ from edgekit.pruning.trace import Trace
 _CHUNK = 4096  # rows per product in single precision
 _STEPS = 4
 _LONGER = 1.8  # 2 and more may diverge
-
-
-def with_bias(program: Program, reader: Reader) -> Doubles:
-    """A layer's weights [out, k + 1], the bias in the last column (0 where it has none)."""
-    matrix = reader.matrix(program.params[reader.weight])
-    bias = np.zeros(len(matrix))
-    if reader.bias is not None:
-        bias = program.params[reader.bias].reshape(-1).astype(np.float64)
-    return np.concatenate([matrix, bias[:, None]], axis=1)
-
-
-def set_weights(program: Program, reader: Reader, weights: Doubles) -> None:
-    """The reverse of `with_bias`, in place; the last column is dropped where there is no bias."""
-    shape = program.params[reader.weight].shape
-    program.params[reader.weight] = reader.restore(weights[:, :-1], shape)
-    if reader.bias is not None:
-        old = program.params[reader.bias]
-        program.params[reader.bias] = weights[:, -1].reshape(old.shape).astype(old.dtype)
 
 
 def mask_out(
@@ -88,18 +70,10 @@ def refit(
     network do once they are folded.
     """
     made = program.copy()
-    layers = {layer.output: layer for layer in readers(made) if layer.weight in wanted}
-    known = [{made.feeds[0]: batch} for _, batch in moments.batches(pictures, made)]
-    position = 0
-    for place, op in enumerate(made.ops):
-        layer = next((layers[name] for name in outputs(op) if name in layers), None)
-        if layer is None:
-            continue
-        # What this layer reads is final: everything before it has been refitted.
-        known = segments.advance(made, position, place, segments.frontier(made, place), known)
-        position = place
+    layers = [layer for layer in readers(made) if layer.weight in wanted]
+    for layer, values in segments.layer_by_layer(made, layers, pictures):
         weights = with_bias(made, layer)
-        asked = _asked(layer, weights.shape[1] - 1, [batch[layer.input] for batch in known], wanted)
+        asked = _asked(layer, weights.shape[1] - 1, values, wanted)
         set_weights(made, layer, SOLVERS[method](asked, weights, activations.after(made, layer)))
         advance()
     return made

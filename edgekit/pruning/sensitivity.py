@@ -7,14 +7,11 @@ loses much may not matter, and the other way round.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from threading import Event, Lock
 
 import numpy as np
 
-from edgekit import cpu
-from edgekit.calibration import segments
+from edgekit.calibration import segments, walks
 from edgekit.calibration.judging import Reference, loss
 from edgekit.calibration.moments import Moments, batches
 from edgekit.calibration.readers import Floats, Reader
@@ -58,25 +55,11 @@ def measure(
     """
     firsts = {name: _first_reader(probe, set(rankings[name])) for name in rankings}
     order = sorted(rankings, key=lambda name: firsts[name])
-    cores = cpu.cores()
-    over, one = Event(), Lock()
 
-    def tick() -> None:
-        if over.is_set():
-            raise CancelledError
-        with one:
-            advance()
+    def walk(names: Sequence[str], tick: Callable[[], None]) -> dict[str, list[Point]]:
+        return _walk(probe, firsts, names, rankings, counts, tick)
 
-    found: dict[str, list[Point]] = {}
-    with ThreadPoolExecutor(cores) as pool:
-        dealt = [order[k::cores] for k in range(cores)]
-        walks = [pool.submit(_walk, probe, firsts, names, rankings, counts, tick) for names in dealt]
-        try:
-            for walk in as_completed(walks):
-                found.update(walk.result())
-        finally:
-            over.set()  # after an error, or Ctrl-C, no walk goes on to its end
-    return {name: found[name] for name in order}
+    return walks.dealt(order, walk, advance)
 
 
 def _walk(

@@ -87,6 +87,16 @@ def layers(program: Program, keep_float: list[str]) -> list[Layer]:
     ]
 
 
+def renamed(found: list[Layer], program: Program) -> list[Layer]:
+    """The same layers in another form of the program, where some read other tensors."""
+    sources = {
+        inputs(op, _WEIGHT_SLOT[op.type])[0]: inputs(op, _INPUT_SLOT[op.type])[0]
+        for op in program.block.ops
+        if op.type in _WEIGHT_SLOT
+    }
+    return [layer.model_copy(update={"input": sources[layer.weight]}) for layer in found]
+
+
 def _kept(found: list[Layer], patterns: list[str]) -> dict[str, str]:
     kept: dict[str, str] = {}
     for pattern in patterns:

@@ -21,6 +21,7 @@ from edgekit.errors import EdgekitError
 from edgekit.folder import Strict
 
 FILE = "quantization.json"
+PREPARED = "prepared"  # the float program beside it that int8 is written from
 LEVELS = 127
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -44,10 +45,14 @@ class Layer(Strict):
 
 
 class Activation(Strict):
-    """`threshold`: the largest representable magnitude; `maximum`: the largest seen in calibration."""
+    """`threshold`: the largest representable magnitude; `maximum`: the largest seen in calibration.
+
+    `factors`: the tensor is another one divided by these, channel by channel (`equalise`).
+    """
 
     threshold: Positive
     maximum: float
+    factors: list[Positive] | None = None
 
     @property
     def scale(self) -> float:
@@ -116,3 +121,11 @@ def quantize_weight(weight: npt.NDArray[np.generic], scales: list[float], axis: 
     shape[axis] = -1
     scaled = weight.astype(np.float64) / np.asarray(scales, np.float64).reshape(shape)
     return np.clip(np.rint(scaled), -LEVELS, LEVELS).astype(np.int8)
+
+
+def dequantized(weight: npt.NDArray[np.generic], scales: list[float], axis: int) -> npt.NDArray[np.float32]:
+    """The weight as int8 has it: `quantize_weight` times the scales."""
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    steps = np.asarray(scales, np.float32).reshape(shape)
+    return np.asarray(quantize_weight(weight, scales, axis) * steps, np.float32)

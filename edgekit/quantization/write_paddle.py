@@ -7,11 +7,8 @@ outputs stay as they are: writing them as int8 too would only add conversions.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from edgekit.program import graph
 from edgekit.program.edit import drop_unused
 from edgekit.program.graph import Op, Program, attr, inputs, make_op, outputs, set_slot
 from edgekit.quantization.table import LEVELS, Layer, Table, quantize_weight
@@ -109,10 +106,10 @@ def int8_weights(program: Program) -> set[str]:
     }
 
 
-def write_simulation(program: Path, parameters: Path, folder: Path) -> None:
-    """The same program with its constant weights dequantized once, for running: the numbers are the same
+def simulated(quantized: Program) -> Program:
+    """A quantized program with its constant weights dequantized once, for running: the numbers are the same
     and Paddle does not multiply them out anew for every picture."""
-    made = graph.read(program, parameters)
+    made = quantized.copy()
     result = []
     for op in made.ops:
         if op.type == "dequantize_linear" and inputs(op, "X")[0] in made.params:
@@ -127,4 +124,4 @@ def write_simulation(program: Path, parameters: Path, folder: Path) -> None:
             result.append(op)
     made.replace_ops(result)
     drop_unused(made)
-    graph.write(made, folder)
+    return made

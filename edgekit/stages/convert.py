@@ -64,18 +64,27 @@ def _onnx(model: ModelFolder, scales: table.Table | None, out: Path) -> list[str
 
     name = model.info.name
     target = out / f"{name}.fp32.onnx"
-    arguments = json.dumps([str(model.program), str(model.parameters), str(target), OPSET])
+    _paddle2onnx(model.program, model.parameters, target)
+    if scales is None:
+        return [target.name]
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / "prepared.onnx"
+        _paddle2onnx(
+            model.path / table.PREPARED / PROGRAM, model.path / table.PREPARED / PARAMETERS, prepared
+        )
+        try:
+            quantized = write_onnx.write(onnx.load(prepared), scales)
+        except (KeyError, onnx.checker.ValidationError) as error:
+            raise EdgekitError("EK501", f"The int8 ONNX cannot be written: {error}") from error
+    onnx.save(quantized, out / f"{name}.int8.onnx")
+    return [target.name, f"{name}.int8.onnx"]
+
+
+def _paddle2onnx(program: Path, parameters: Path, target: Path) -> None:
+    arguments = json.dumps([str(program), str(parameters), str(target), OPSET])
     child.run("edgekit.backends.paddle2onnx_child", [arguments], "paddle2onnx")
     if not target.is_file():
         raise EdgekitError("EK501", "paddle2onnx ended without an error but wrote no file.")
-    if scales is None:
-        return [target.name]
-    try:
-        quantized = write_onnx.write(onnx.load(target), scales)
-    except (KeyError, onnx.checker.ValidationError) as error:
-        raise EdgekitError("EK501", f"The int8 ONNX cannot be written: {error}") from error
-    onnx.save(quantized, out / f"{name}.int8.onnx")
-    return [target.name, f"{name}.int8.onnx"]
 
 
 def _check_kernels(kernels: dict[str, int], scales: table.Table) -> None:

@@ -1,13 +1,15 @@
-"""quantize: float model folder -> the same with batch norms folded and a table of scales beside it.
+"""quantize: float model folder -> the same with batch norms folded, and what int8 will be beside it.
 
-The program stays float: the table says what int8 will be, and `export` and `convert` write it.
+The program stays float. The table of scales says what becomes int8, and `prepared/` is the float program as
+int8 is written from it, its weights rounded already: `export` and `convert` write the files.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,22 @@ import numpy as np
 from edgekit.backends import paddle as backend
 from edgekit.calibration import histograms
 from edgekit.calibration.histograms import Feed, Histogram
+from edgekit.calibration.judging import Judge, held_out
+from edgekit.calibration.readers import Floats
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import ModelFolder
 from edgekit.program import edit, graph
-from edgekit.program.graph import Program
-from edgekit.quantization import kl, mse, rule, table
+from edgekit.program.graph import Op, Program
+from edgekit.quantization import kl, mse, repair, rescue, rounding, rule, sensitivity, table
+from edgekit.quantization.repair import Int8
 from edgekit.quantization.table import Activation, Layer, Table
+from edgekit.quantization.thresholds import Grid
 from edgekit.recipe import Quantize
+from edgekit.tasks import evaluate
 from edgekit.tasks.preprocessing import preprocess
+
+REPAIRS = 48  # pictures at most that repairs look at
 
 METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 
@@ -43,23 +52,80 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
     layers = rule.layers(program, section.keep_float)
     found = calibrate(program, layers, model, images, progress)
-    made = fill(program, layers, found, len(images.paths), section.method)
+    pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
+    fitted, some = held_out(pictures)
+    judge = Judge(program, some, partial(evaluate.importance, model.info))
+    errors = {}
+    count = len(pictures)
+    for how, better in repaired(program, layers, found, section, count, fitted[:REPAIRS], judge, progress):
+        made, errors[how] = better, judge.error(better.simulated(), optimise=False)
     graph.write(program, out)
-    made.save(out)
-    int8 = made.quantized
+    (out / table.PREPARED).mkdir()
+    graph.write(made.program, out / table.PREPARED)
+    made.table.save(out)
+    int8 = made.table.quantized
     share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
     entry = {
         "stage": "quantize",
         "method": section.method,
         "float": section.keep_float,
+        "repair": section.repair,
+        # Of the outputs, over their variance, on pictures held out: before any repair, after each.
+        "errors": errors,
         "pictures": len(images.paths),
         "data": images.digest,
     }
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
+    told = ", ".join(f"{error:.3g} {how}" for how, error in errors.items())
     return (
         f"{section.method} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
-        f"{share:.0%} of the MACs, in {time.monotonic() - start:.1f} s"
+        f"{share:.0%} of the MACs; error of the outputs {told}; in {time.monotonic() - start:.1f} s"
     )
+
+
+def repaired(
+    program: Program,
+    layers: list[Layer],
+    found: dict[str, Histogram],
+    section: Quantize,
+    count: int,
+    pictures: Sequence[Floats],
+    judge: Judge,
+    progress: Progress,
+) -> Iterator[tuple[str, Int8]]:
+    """The method's own thresholds, and one repair after another on top: (name, what it makes).
+
+    `found` is of `count` pictures; `pictures` are for the repairs.
+    """
+    ranges = {name: histogram.channels for name, histogram in found.items()}
+    grids: dict[str, Grid] = {}
+
+    def built() -> Int8:
+        made, names = repair.evened(program, layers, grids)
+        known = {**found, **{new: found[old] for new, old in names.items()}}
+        read = rule.renamed(layers, made)
+        scales = fill(made, read, known, count, section.method)
+        return Int8(made, repair.with_grids(scales, {x: grids.get(names.get(x, x)) for x in known}))
+
+    made = built()
+    yield section.method, made
+    for how in section.repair:
+        if how == "gptq":
+            steps = rounding.steps(made.program, made.table, pictures)
+            with progress.task("Rounding weights (GPTQ)", steps) as advance:
+                made = Int8(rounding.rounded(made.program, made.table, pictures, advance), made.table)
+        elif how == "rescue":
+            later = "gptq" in section.repair  # which takes most of what rounded weights cost
+            with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
+                errors = sensitivity.alone(made.program, made.table, judge, advance, weights=not later)
+            layers = rescue.applied(layers, errors, section.rescue)
+            made = built()
+        else:
+            with progress.task(f"Judging {how}", len(pictures)) as advance:
+                factors = how == "equalise"
+                grids = repair.grids(program, layers, ranges, pictures, advance, factors=factors)
+            made = built()
+        yield how, made
 
 
 def calibrate(
@@ -93,7 +159,8 @@ def fill(
 ) -> Table:
     """The table: thresholds of activations by `method`, abs-max scales of weights and output channels."""
     activations = {}
-    for name, histogram in found.items():
+    for name in _tensors(layers):
+        histogram = found[name]
         # A tensor that is zero on all pictures: any threshold represents it.
         clip = 1.0
         if histogram.maximum > 0:
@@ -109,11 +176,11 @@ def fill(
         and made_as_int8.issuperset(graph.inputs(op))
         for name in graph.inputs(op)
     }
-    outputs = {}
+    outputs, consumers = {}, program.consumers()
     for layer in int8:
         if layer.type == "matmul" or layer.relu or layer.output in read_as_int8 | one_scale:
             continue
-        channels = found[layer.output].channels
+        channels = _reach(found[layer.output], consumers.get(layer.output, []))
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
@@ -128,6 +195,15 @@ def fill(
             layer.weight: table.weight_scales(program.params[layer.weight], layer.axis) for layer in int8
         },
     )
+
+
+def _reach(histogram: Histogram, readers: list[Op]) -> Floats:
+    """How far from zero each channel has to be told apart."""
+    if {op.type for op in readers} != {"hard_swish"}:
+        return histogram.channels
+    # Whatever lies below -offset becomes 0.
+    flat = max(float(graph.attr(op, "offset", 3.0)) for op in readers)
+    return np.asarray(np.maximum(histogram.tops, np.minimum(histogram.channels, flat)))
 
 
 def _tensors(layers: list[Layer]) -> list[str]:

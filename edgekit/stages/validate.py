@@ -22,6 +22,7 @@ from edgekit.backends.paddle import Arrays
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
+from edgekit.program import graph
 from edgekit.quantization import table, write_paddle
 from edgekit.report.text import AGREEMENT
 from edgekit.stages.export import INT8
@@ -221,7 +222,8 @@ def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool
     if folder.is_dir() and (exported.path / table.FILE).is_file():
         simulation = scratch / "simulation"
         simulation.mkdir()
-        write_paddle.write_simulation(folder / PROGRAM, folder / PARAMETERS, simulation)
+        int8 = graph.read(folder / PROGRAM, folder / PARAMETERS)
+        graph.write(write_paddle.simulated(int8), simulation)
         # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
         run_int8 = paddle.load(simulation / PROGRAM, simulation / PARAMETERS, optimise=False)
         for file in simulation.iterdir():

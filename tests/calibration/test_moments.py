@@ -213,6 +213,12 @@ def test_moments_of_every_layer_are_those_of_its_patches() -> None:
         np.testing.assert_allclose(found[name].matrix, z.T @ z / len(z), rtol=1e-4, atol=1e-5)
 
 
+def test_pictures_of_one_size_share_a_batch() -> None:
+    images = [np.zeros((3, side, 8), np.float32) for side in (8, 8, 8, 16, 8, 8)]
+    found = [(start, batch.shape) for start, batch in moments.batches(images, small(-1))]
+    assert found == [(0, (3, 3, 8, 8)), (3, (1, 3, 16, 8)), (4, (2, 3, 8, 8))]
+
+
 @pytest.mark.parametrize("most", [7, 256])
 def test_a_program_for_one_picture_at_a_time_gives_the_same(
     most: int, monkeypatch: pytest.MonkeyPatch

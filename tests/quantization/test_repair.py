@@ -1,0 +1,182 @@
+"""Repairs on small nets: float answers stay, int8 answers come nearer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import paddle
+import pytest
+from paddle import nn
+
+from edgekit.backends import onnx as onnx_backend
+from edgekit.calibration.judging import Judge
+from edgekit.calibration.readers import Floats, readers
+from edgekit.program import edit, graph
+from edgekit.program.graph import Program
+from edgekit.quantization import repair, rounding, rule, sensitivity, write_onnx, write_paddle
+from edgekit.quantization.repair import Int8
+from edgekit.quantization.table import Table, quantize_weight
+from tests.program import nets
+from tests.program.nets import conv_bn
+
+
+class Steep(nn.Layer):  # type: ignore[misc]
+    """Pointwise, hard swish, depthwise, hard swish, pointwise: channels a hundredfold apart in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.depthwise = conv_bn(3, 16, 3), conv_bn(16, 16, 3, groups=16)
+        self.last, self.head = conv_bn(16, 16, 1), nn.Conv2D(16, 8, 1)
+        self.act = nn.Hardswish()
+        sizes = np.geomspace(0.05, 5, 16).astype(np.float32)
+        self.first[0].weight.set_value(self.first[0].weight * paddle.to_tensor(sizes).reshape([16, 1, 1, 1]))
+        self.depthwise[0].weight.set_value(
+            self.depthwise[0].weight / paddle.to_tensor(sizes[::-1].copy()).reshape([16, 1, 1, 1])
+        )
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.head(self.act(self.last(self.act(self.depthwise(self.act(self.first(x)))))))
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    paddle.disable_static()
+    folder = nets.export(nets.make(Steep), tmp_path_factory.mktemp("steep"))
+    return edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+
+
+FEEDS = nets.pictures(24, seed=11)
+UNSEEN = nets.pictures(8, seed=12)
+PICTURES: Sequence[Floats] = [feed["x"][0] for feed in FEEDS]
+
+
+def ranges(program: Program, folder: Path) -> dict[str, Floats]:
+    names = list(dict.fromkeys(layer.input for layer in rule.layers(program, [])))
+    inner = {name: name for name in names if name not in program.feeds}
+    seen = nets.run(edit.cut(program, inner), folder, FEEDS)
+    return {
+        name: np.max(
+            [np.abs({**feed, **got}[name]).max((0, 2, 3)) for feed, got in zip(FEEDS, seen, strict=True)], 0
+        )
+        for name in names
+    }
+
+
+def even(program: Program, folder: Path) -> Int8:
+    layers = rule.layers(program, [])
+    grids = repair.grids(program, layers, ranges(program, folder), PICTURES, lambda: None, factors=True)
+    assert any(grid.factors is not None for grid in grids.values())
+    made, names = repair.evened(program, layers, grids)
+    table = nets.calibrated(made, folder / "c", FEEDS)
+    return Int8(made, repair.with_grids(table, {x: grids.get(names.get(x, x)) for x in table.activations}))
+
+
+def off(program: Program, made: Program, folder: Path) -> float:
+    (name,) = program.fetches
+    wanted, got = (nets.run(p, folder / str(k), UNSEEN) for k, p in enumerate((program, made)))
+    return float(
+        np.mean([np.square(a[name] - b[name]).mean() for a, b in zip(wanted, got, strict=True)])
+        / np.var([a[name] for a in wanted])
+    )
+
+
+def test_float_answers_stay(program: Program, tmp_path: Path) -> None:
+    made = even(program, tmp_path).program
+    assert sum(op.type == "elementwise_mul" for op in made.block.ops) > 0
+    assert off(program, made, tmp_path) < 1e-10
+
+
+def test_factors_bring_answers_nearer(program: Program, tmp_path: Path) -> None:
+    plain = Int8(program, nets.calibrated(program, tmp_path / "c", FEEDS))
+    evened = even(program, tmp_path)
+    errors = [off(program, made.simulated(), tmp_path / str(k)) for k, made in enumerate((plain, evened))]
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_rounding_brings_answers_nearer(program: Program, tmp_path: Path) -> None:
+    """With weight scales sixteen times too coarse, so that weights are what is lost."""
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    coarse = {name: [16 * scale for scale in scales] for name, scales in table.weights.items()}
+    table = table.model_copy(update={"weights": coarse})
+    ready = rounding.rounded(program, table, PICTURES, lambda n: None)
+    errors = [
+        off(program, Int8(made, table).simulated(), tmp_path / str(k))
+        for k, made in enumerate((program, ready))
+    ]
+    assert errors[1] < 0.85 * errors[0]
+
+
+def test_rounded_weights_are_what_the_writers_write(program: Program, tmp_path: Path) -> None:
+    table: Table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    made = rounding.rounded(program, table, PICTURES, lambda n: None)
+    changed = 0
+    for layer in readers(program):
+        scales = np.asarray(table.weights[layer.weight])
+        integers = quantize_weight(made.params[layer.weight], table.weights[layer.weight], 0)
+        value = integers * scales.reshape(-1, 1, 1, 1)
+        np.testing.assert_allclose(made.params[layer.weight], value, atol=1e-6 * float(scales.max()) * 127)
+        nearest = quantize_weight(program.params[layer.weight], table.weights[layer.weight], 0)
+        assert np.abs(integers.astype(int) - nearest).max() <= 8
+        changed += int((integers != nearest).sum())
+    assert changed > 0
+
+
+def test_biases_keep_the_means(program: Program, tmp_path: Path) -> None:
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    made = rounding.rounded(program, table, PICTURES, lambda n: None)
+    (name,) = program.fetches
+    wanted = np.mean([a[name] for a in nets.run(program, tmp_path / "f", FEEDS)], (0, 1, 3, 4))
+    rough = np.mean(
+        [a[name] for a in nets.run(Int8(program, table).simulated(), tmp_path / "n", FEEDS)], (0, 1, 3, 4)
+    )
+    got = np.mean(
+        [a[name] for a in nets.run(Int8(made, table).simulated(), tmp_path / "r", FEEDS)], (0, 1, 3, 4)
+    )
+    assert np.abs(got - wanted).max() < 0.25 * np.abs(rough - wanted).max()
+
+
+def test_each_layer_alone_is_what_the_whole_simulation_says(program: Program, tmp_path: Path) -> None:
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
+    ticks: list[int] = []
+    found = sensitivity.alone(program, table, judge, lambda: ticks.append(1))
+    assert len(ticks) == len(found) == len(table.quantized) == 4
+    for name, error in found.items():
+        one = [layer.model_copy(update={"int8": layer.name == name}) for layer in table.layers]
+        simulated = Int8(program, table.model_copy(update={"layers": one})).simulated()
+        assert error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
+    weightless = sensitivity.alone(program, table, judge, lambda: None, weights=False)
+    rough = judge.error(write_paddle.activations(program, table), optimise=False)
+    assert sum(weightless.values()) == pytest.approx(rough, rel=0.3)
+
+
+def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
+    """A tensor that goes on past the layer, too: the shortcut stays float."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(nets.Mixed), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    layer = next(layer for layer in table.quantized if layer.type == "depthwise_conv2d")
+    judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
+    one = [each.model_copy(update={"int8": each.name == layer.name}) for each in table.layers]
+    simulated = Int8(program, table.model_copy(update={"layers": one})).simulated()
+    found = sensitivity.alone(program, table, judge, lambda: None)
+    assert found[layer.name] == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
+
+
+def test_onnx_and_paddle_answer_alike(program: Program, tmp_path: Path) -> None:
+    made = even(program, tmp_path)
+    model = write_onnx.write(onnx.load(nets.to_onnx(made.program, tmp_path / "o")), made.table)
+    even_ones = [name for name, known in made.table.activations.items() if known.factors]
+    plain = onnx.load(nets.to_onnx(program, tmp_path / "p"))
+    muls = [sum(node.op_type == "Mul" for node in of.graph.node) for of in (plain, model)]
+    assert even_ones and muls[0] == muls[1]
+    onnx.save(model, tmp_path / "int8.onnx")
+    run = onnx_backend.load(tmp_path / "int8.onnx")
+    simulated = nets.run(made.simulated(), tmp_path / "s", UNSEEN)
+    for feed, answer in zip(UNSEEN, simulated, strict=True):
+        (one,), (other,) = run(feed).values(), answer.values()
+        assert nets.cosine(one, other) > 0.995

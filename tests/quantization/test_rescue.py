@@ -1,0 +1,53 @@
+"""Which layers stay float, on hand-made cases."""
+
+from __future__ import annotations
+
+from edgekit.quantization import rescue
+from edgekit.quantization.table import Layer
+from edgekit.recipe import Rescue
+
+
+def layer(name: str, macs: int, params: int = 0, kind: str = "conv2d", int8: bool = True) -> Layer:
+    return Layer(
+        name=name, type=kind, input="x", output="y", weight=name, bias=None, relu=None, axis=0,
+        macs=macs, params=params, int8=int8, reason="" if int8 else "quantize.float: x",
+    )  # fmt: skip
+
+
+NET = [layer("a", 10), layer("b", 40), layer("c", 20), layer("d", 30)]
+ERRORS = {"a": 0.1, "b": 0.2, "c": 0.01, "d": 0.001}
+
+
+def test_the_most_error_for_the_least_work_goes_first_until_it_is_enough() -> None:
+    every = Rescue(error=1e-9, macs=1, params=1)
+    assert rescue.chosen(NET, ERRORS, every) == ["a", "b", "c", "d"]
+    assert rescue.chosen(NET, ERRORS, every.model_copy(update={"error": 0.25})) == ["a"]
+    assert rescue.chosen(NET, ERRORS, every.model_copy(update={"error": 0.02})) == ["a", "b"]
+    assert rescue.chosen(NET, ERRORS, every.model_copy(update={"error": 0.5})) == []
+
+
+def test_what_does_not_fit_is_passed_over() -> None:
+    assert rescue.chosen(NET, ERRORS, Rescue(error=1e-9, macs=0.35)) == ["a", "c"]
+
+
+def test_what_is_float_already_takes_room() -> None:
+    net = [*NET[:3], layer("d", 30, int8=False)]
+    assert rescue.chosen(net, ERRORS, Rescue(error=1e-9, macs=0.4)) == ["a"]
+
+
+def test_size_counts_too() -> None:
+    net = [layer("big", 10, params=90), layer("small", 10, params=10)]
+    errors = {"big": 0.2, "small": 0.1}
+    assert rescue.chosen(net, errors, Rescue(error=1e-9, macs=1, params=0.5)) == ["small"]
+    assert rescue.chosen(net, errors, Rescue(error=0.21, macs=1, params=1)) == ["small"]
+
+
+def test_a_depthwise_layer_costs_less_time() -> None:
+    net = [layer("deep", 10, kind="depthwise_conv2d"), layer("plain", 10)]
+    assert rescue.chosen(net, {"deep": 0.1, "plain": 0.2}, Rescue(error=0.25, macs=1)) == ["deep"]
+
+
+def test_the_reason_is_told() -> None:
+    made = rescue.applied(NET, ERRORS, Rescue(error=0.25, macs=1))
+    assert [each.int8 for each in made] == [False, True, True, True]
+    assert "0.1 of" in made[0].reason and made[1] == NET[1]
