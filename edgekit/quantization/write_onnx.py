@@ -23,6 +23,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekit.quantization.equalise import EVEN, FACTORS
 from edgekit.quantization.table import LEVELS, Layer, Table, quantize_weight
 
 ZERO_POINT = 128
@@ -51,8 +52,11 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
     out: list[Any] = []
     relus: dict[int, tuple[Layer, str]] = {}
     for node in nodes:
-        if node.op_type == "Mul" and writer.factors(node.output[0]) is not None:
-            out += writer.evened_pair(node.input[0], node.output[0])
+        if node.op_type == "Mul" and node.input[1].endswith(FACTORS):
+            # paddle2onnx names the product anew, but not the factors.
+            tensor = node.input[1].removesuffix(FACTORS) + EVEN
+            out += writer.evened_pair(node.input[0], tensor)
+            writer.ready[node.output[0]] = f"{tensor}.dq"
             continue
         layer = by_weight.get(node.input[1]) if node.op_type in ("Conv", "MatMul", "Gemm") else None
         if layer is None:
@@ -129,15 +133,10 @@ class _Writer:
             helper.make_node("DequantizeLinear", [f"{result}.q", s, self.zero(point)], [result]),
         ]
 
-    def factors(self, tensor: str) -> FloatArray | None:
-        known = self.table.activations.get(tensor)
-        return np.array(known.factors, np.float32) if known is not None and known.factors else None
-
     def evened_pair(self, source: str, tensor: str) -> list[Any]:
         """`tensor` is `source` over its factors, which QuantizeLinear's scale per channel takes along."""
-        factors, scale = self.factors(tensor), np.float32(self.table.activations[tensor].scale)
-        assert factors is not None
-        self.ready[tensor] = f"{tensor}.dq"
+        known = self.table.activations[tensor]
+        factors, scale = np.array(known.factors, np.float32), np.float32(known.scale)
         s = self.initializer(f"{tensor}.s", scale * factors)
         d = self.initializer(f"{tensor}.d", scale)
         z = self.shared(f"z{len(factors)}", np.full(len(factors), ZERO_POINT, np.uint8))
