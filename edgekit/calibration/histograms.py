@@ -24,7 +24,6 @@ class Histogram:
     counts: npt.NDArray[np.int64]
     maximum: float
     channels: npt.NDArray[np.float32]  # max |x| per channel (axis 1)
-    tops: npt.NDArray[np.float32]  # max x per channel
 
     @property
     def bin_width(self) -> float:
@@ -49,20 +48,16 @@ def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -
     Raises EK501 when a tensor is not finite.
     """
     maxima: dict[str, npt.NDArray[np.float32]] = {}
-    tops: dict[str, npt.NDArray[np.float32]] = {}
     for feed in feeds():
         answers = {**feed, **run(feed)}
         for name in tensors:
-            axes = (0, *range(2, answers[name].ndim))
-            top = np.asarray(answers[name].max(axis=axes), np.float32)
-            most = np.asarray(np.maximum(top, -answers[name].min(axis=axes)), np.float32)
-            if not np.isfinite(most).all():
+            top = _channel_maxima(answers[name])
+            if not np.isfinite(top).all():
                 raise EdgekitError(
                     "EK501",
                     f"Calibration: {name} holds values that are not finite; the float model is broken.",
                 )
-            maxima[name] = np.maximum(maxima[name], most) if name in maxima else most
-            tops[name] = np.maximum(tops[name], top) if name in tops else top
+            maxima[name] = np.maximum(maxima[name], top) if name in maxima else top
     largest = {name: float(maxima[name].max(initial=0.0)) for name in tensors}
     counts = {name: np.zeros(BINS, np.int64) for name in tensors}
     for feed in feeds():
@@ -70,4 +65,10 @@ def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -
         for name in tensors:
             if largest[name] > 0:
                 counts[name] += count(answers[name], largest[name])
-    return {name: Histogram(counts[name], largest[name], maxima[name], tops[name]) for name in tensors}
+    return {name: Histogram(counts[name], largest[name], maxima[name]) for name in tensors}
+
+
+def _channel_maxima(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """max |x| per channel without a temporary of the tensor's size."""
+    axes = (0, *range(2, values.ndim))
+    return np.asarray(np.maximum(values.max(axis=axes), -values.min(axis=axes)), np.float32)

@@ -10,7 +10,7 @@ from edgekit.calibration.readers import Doubles
 from edgekit.program.graph import Program, inputs, make_op, set_slot
 from edgekit.quantization.table import Layer
 
-EVEN, FACTORS = ".even", ".factors"  # what the evened tensor is called, and what makes it so
+EVEN = ".even"  # what the evened tensor is called
 
 
 def apply(program: Program, factors: Mapping[str, Doubles], layers: Sequence[Layer]) -> Program:
@@ -30,12 +30,12 @@ def apply(program: Program, factors: Mapping[str, Doubles], layers: Sequence[Lay
                 shape = made.shape(name)
                 made.add_var(f"{name}{EVEN}", shape)
                 inverse = (1 / s).astype(np.float32)
-                made.set_param(f"{name}{FACTORS}", inverse)
+                made.set_param(f"{name}.factors", inverse)
                 axis = 1 if len(shape) == 4 else -1
                 result.append(
                     make_op(
                         "elementwise_mul",
-                        {"X": [name], "Y": [f"{name}{FACTORS}"]},
+                        {"X": [name], "Y": [f"{name}.factors"]},
                         {"Out": [f"{name}{EVEN}"]},
                         {"axis": axis},
                     )

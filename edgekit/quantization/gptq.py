@@ -16,13 +16,18 @@ _DAMPING = 0.01  # of the mean diagonal
 _BLOCK = 64  # columns whose errors reach the columns behind them in one product
 
 
-def rounded(weights: Doubles, moments: Doubles, scales: Doubles) -> Doubles:
+def rounded(weights: Doubles, moments: Doubles, scales: Doubles, rows: int) -> Doubles:
     """`weights` [out, k] as multiples of `scales` [out], from -127 to 127 of them.
 
-    moments: E[x x'] of the layer's inputs, [k, k]. A column that is never fed is rounded to nearest.
+    moments: E[x x'] of the layer's inputs, [k, k], over so many `rows`. A column that is never fed is rounded
+    to nearest.
     """
     k = len(moments)
     diagonal = np.diag(moments)
+    # Few rows know little of how inputs go together: a classifier after a pooling, rounded for the few dozen
+    # pictures it saw, forgets all others. Shrunk towards the diagonal, rounding goes towards nearest.
+    share = k / (k + rows)
+    moments = (1 - share) * moments + share * np.diag(diagonal)
     order = np.argsort(-diagonal, kind="stable")  # what matters most first: the others make up for it
     damped = moments[np.ix_(order, order)] + np.eye(k) * max(_DAMPING * float(diagonal.mean()), 1e-12)
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T

@@ -16,6 +16,8 @@ from edgekit.quantization import equalise, thresholds, write_paddle
 from edgekit.quantization.table import Activation, Layer, Table
 from edgekit.quantization.thresholds import Consumer, Grid
 
+_ENOUGH = samples.ROWS // 2  # values per channel
+
 
 @dataclass(frozen=True)
 class Int8:
@@ -38,7 +40,11 @@ def grids(
     factors: bool,
 ) -> dict[str, Grid]:
     """The best threshold (and channel factors, where these are wanted and pay) of each tensor that an int8
-    layer reads. `ranges`: max |x| per channel. Tensors whose readers cannot be judged are left out."""
+    layer reads. `ranges`: max |x| per channel.
+
+    Left out are tensors whose readers cannot be judged, and those with few values, as after a global pooling:
+    what a few dozen pictures never excite, others do, and a factor fitted to the few clips it away.
+    """
     groups = {
         inputs(op, "Filter")[0]: int(attr(op, "groups", 1))
         for op in program.block.ops
@@ -62,6 +68,7 @@ def grids(
     return {
         name: thresholds.best(values[name], ranges[name], those, strengths)
         for name, those in consumers.items()
+        if len(values[name]) >= _ENOUGH
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.calibration import moments, segments
 from edgekit.calibration.moments import PLACES, Moments
-from edgekit.calibration.readers import Doubles, Floats, Reader, readers, rows, set_weights, with_bias
+from edgekit.calibration.readers import Floats, Reader, readers, rows, set_weights, with_bias
 from edgekit.program.graph import Program
 from edgekit.quantization import gptq, write_paddle
 from edgekit.quantization.table import Layer, Table, dequantized
@@ -35,11 +35,10 @@ def rounded(
             network.params[other.weight] = value
     for layer, values in segments.layer_by_layer(network, _layers(network, table), pictures):
         weights = with_bias(network, layer)
-        fed = _moments(layer, values, weights.shape[1] - 1)
+        found = _moments(layer, values, weights.shape[1] - 1)
+        fed, scales = found.matrix, np.asarray(table.weights[layer.weight])
         mean = weights @ seen[layer.weight].matrix[:, -1]
-        weights[:, :-1] = gptq.rounded(
-            weights[:, :-1], fed[:-1, :-1], np.asarray(table.weights[layer.weight])
-        )
+        weights[:, :-1] = gptq.rounded(weights[:, :-1], fed[:-1, :-1], scales, found.n)
         weights[:, -1] += mean - weights @ fed[:, -1]
         for each in (network, made):
             set_weights(each, layer, weights)
@@ -56,11 +55,11 @@ def _layers(program: Program, table: Table) -> list[Reader]:
     return [layer for layer in readers(program) if layer.weight in int8]
 
 
-def _moments(layer: Reader, values: Sequence[Floats], k: int) -> Doubles:
+def _moments(layer: Reader, values: Sequence[Floats], k: int) -> Moments:
     first, total = 0, None
     for batch in values:
         part = Moments.of(rows(layer, batch, k, PLACES, first), len(batch), first)
         total = part if total is None else total.plus(part)
         first += len(batch)
     assert total is not None
-    return total.matrix
+    return total

@@ -8,6 +8,7 @@ outputs stay as they are: writing them as int8 too would only add conversions.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.program.edit import drop_unused
 from edgekit.program.graph import Op, Program, attr, inputs, make_op, outputs, set_slot
@@ -113,15 +114,42 @@ def simulated(quantized: Program) -> Program:
     result = []
     for op in made.ops:
         if op.type == "dequantize_linear" and inputs(op, "X")[0] in made.params:
-            weight, axis = made.params[inputs(op, "X")[0]], attr(op, "quant_axis")
-            shape = [1] * weight.ndim
-            shape[axis] = -1
-            peak = made.params[inputs(op, "Scale")[0]].astype(np.float32).reshape(shape)
-            # The order of Paddle's kernel: integer * (127 * scale), then / 127.
-            value = weight.astype(np.float32) * peak / np.float32(LEVELS)
-            made.set_param(outputs(op, "Y")[0], value)
+            made.set_param(outputs(op, "Y")[0], _dequantized(made, op))
         else:
             result.append(op)
     made.replace_ops(result)
     drop_unused(made)
     return made
+
+
+def unrounded(quantized: Program) -> Program:
+    """A quantized program without its quantize_linear and dequantize_linear: activations are float again,
+    weights are the multiples of their scales that int8 stands for. Tensors have the names from before."""
+    made = quantized.copy()
+    names: dict[str, str] = {}
+    result = []
+    for op in made.ops:
+        if op.type == "quantize_linear":
+            names[outputs(op, "Y")[0]] = inputs(op, "X")[0]
+        elif op.type == "dequantize_linear":
+            source = inputs(op, "X")[0]
+            names[outputs(op, "Y")[0]] = names.get(source, source)
+            if source in made.params:
+                made.set_param(source, _dequantized(made, op))
+        else:
+            for slot in op.inputs:
+                for k, name in enumerate(slot.arguments):
+                    slot.arguments[k] = names.get(name, name)
+            result.append(op)
+    made.replace_ops(result)
+    drop_unused(made)
+    return made
+
+
+def _dequantized(program: Program, op: Op) -> npt.NDArray[np.float32]:
+    weight, axis = program.params[inputs(op, "X")[0]], attr(op, "quant_axis")
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    peak = program.params[inputs(op, "Scale")[0]].astype(np.float32).reshape(shape)
+    # The order of Paddle's kernel: integer * (127 * scale), then / 127.
+    return np.asarray(weight.astype(np.float32) * peak / np.float32(LEVELS))

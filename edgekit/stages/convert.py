@@ -11,7 +11,7 @@ from edgekit.console import Progress
 from edgekit.errors import EdgekitError
 from edgekit.folder import DESCRIPTION, PARAMETERS, PROGRAM, ModelFolder
 from edgekit.program import edit, graph
-from edgekit.quantization import table, write_onnx
+from edgekit.quantization import table, write_onnx, write_paddle
 from edgekit.recipe import Convert
 from edgekit.stages.export import INT8
 
@@ -68,12 +68,12 @@ def _onnx(model: ModelFolder, scales: table.Table | None, out: Path) -> list[str
     if scales is None:
         return [target.name]
     with tempfile.TemporaryDirectory() as scratch:
-        prepared = Path(scratch) / "prepared.onnx"
-        _paddle2onnx(
-            model.path / table.PREPARED / PROGRAM, model.path / table.PREPARED / PARAMETERS, prepared
-        )
+        folder, file = Path(scratch), Path(scratch) / "unrounded.onnx"
+        int8 = graph.read(model.path / INT8 / PROGRAM, model.path / INT8 / PARAMETERS)
+        graph.write(write_paddle.unrounded(int8), folder)
+        _paddle2onnx(folder / PROGRAM, folder / PARAMETERS, file)
         try:
-            quantized = write_onnx.write(onnx.load(prepared), scales)
+            quantized = write_onnx.write(onnx.load(file), scales)
         except (KeyError, onnx.checker.ValidationError) as error:
             raise EdgekitError("EK501", f"The int8 ONNX cannot be written: {error}") from error
     onnx.save(quantized, out / f"{name}.int8.onnx")

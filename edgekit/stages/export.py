@@ -1,7 +1,7 @@
 """export: model folder -> programs that the converters accept.
 
-`inference.*` becomes the float program as Paddle Lite needs it; with a table of scales beside it, what int8
-is written from becomes so too, and the quantized program is written into `int8/`.
+`inference.*` becomes the float program as Paddle Lite needs it; with a table of scales beside it, the
+quantized program is written into `int8/`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,9 @@ def run(model: ModelFolder, out: Path) -> str:
             f"{model.path} has a table of scales but no {table.PREPARED}/ program. Run edgekit quantize.",
         )
     shutil.copy2(model.path / table.FILE, out / table.FILE)
-    prepared = _ready(*files)
-    quantized = write_paddle.write(prepared, table.load(model.path))
-    for name, made in ((table.PREPARED, prepared), (INT8, quantized)):
-        (out / name).mkdir()
-        graph.write(made, out / name)
+    quantized = write_paddle.write(_ready(*files), table.load(model.path))
+    (out / INT8).mkdir()
+    graph.write(quantized, out / INT8)
     return f"float program, {len(program.ops)} ops; int8 program, {len(quantized.ops)} ops"
 
 

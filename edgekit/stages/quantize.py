@@ -23,7 +23,7 @@ from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import ModelFolder
 from edgekit.program import edit, graph
-from edgekit.program.graph import Op, Program
+from edgekit.program.graph import Program
 from edgekit.quantization import kl, mse, repair, rescue, rounding, rule, sensitivity, table
 from edgekit.quantization.repair import Int8
 from edgekit.quantization.table import Activation, Layer, Table
@@ -39,7 +39,7 @@ METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 # A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
 _LEAST_CHANNEL = 1e-3
 # From this ratio of the largest channel to the median on, a convolution's output gets a scale per channel.
-_UNEVEN = 3.0
+_UNEVEN = 2.0
 # With dequantized inputs and a quantized output ONNX Runtime makes one integer op of each of these, and it
 # then refuses to run on a scale per channel.
 _ONE_SCALE = frozenset(
@@ -176,11 +176,11 @@ def fill(
         and made_as_int8.issuperset(graph.inputs(op))
         for name in graph.inputs(op)
     }
-    outputs, consumers = {}, program.consumers()
+    outputs = {}
     for layer in int8:
         if layer.type == "matmul" or layer.relu or layer.output in read_as_int8 | one_scale:
             continue
-        channels = _reach(found[layer.output], consumers.get(layer.output, []))
+        channels = found[layer.output].channels
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
@@ -195,15 +195,6 @@ def fill(
             layer.weight: table.weight_scales(program.params[layer.weight], layer.axis) for layer in int8
         },
     )
-
-
-def _reach(histogram: Histogram, readers: list[Op]) -> Floats:
-    """How far from zero each channel has to be told apart."""
-    if {op.type for op in readers} != {"hard_swish"}:
-        return histogram.channels
-    # Whatever lies below -offset becomes 0.
-    flat = max(float(graph.attr(op, "offset", 3.0)) for op in readers)
-    return np.asarray(np.maximum(histogram.tops, np.minimum(histogram.channels, flat)))
 
 
 def _tensors(layers: list[Layer]) -> list[str]:

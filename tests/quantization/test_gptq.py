@@ -30,7 +30,7 @@ def error(x: Doubles, weights: Doubles, made: Doubles) -> float:
 def test_answers_change_less_than_by_nearest(k: int) -> None:
     x, weights = inputs(k), np.random.default_rng(1).normal(size=(20, k))
     scales = np.abs(weights).max(1) / 20  # coarse: rounding matters
-    made = gptq.rounded(weights, x.T @ x / len(x), scales)
+    made = gptq.rounded(weights, x.T @ x / len(x), scales, len(x))
     whole = made / scales[:, None]
     np.testing.assert_allclose(whole, np.rint(whole), atol=1e-9)
     assert error(x, weights, made) < 0.8 * error(x, weights, nearest(weights, scales))
@@ -39,7 +39,7 @@ def test_answers_change_less_than_by_nearest(k: int) -> None:
 def test_near_the_best_of_all_roundings() -> None:
     x, weights = inputs(4, seed=3), np.random.default_rng(4).normal(size=(8, 4))
     scales, h = np.abs(weights).max(1) / 9, x.T @ x / len(x)
-    made = gptq.rounded(weights, h, scales)
+    made = gptq.rounded(weights, h, scales, len(x))
     choices = np.asarray(list(itertools.product(range(-9, 10), repeat=4)))
     best = []
     for row, scale in zip(weights, scales, strict=True):
@@ -52,15 +52,17 @@ def test_near_the_best_of_all_roundings() -> None:
 
 def test_without_correlation_it_is_nearest() -> None:
     weights, scales = np.random.default_rng(5).normal(size=(4, 70)), np.full(4, 0.05)
-    made = gptq.rounded(weights, np.eye(70), scales)
+    made = gptq.rounded(weights, np.eye(70), scales, 1000)
     np.testing.assert_allclose(made, nearest(weights, scales), atol=1e-12)
 
 
 def test_what_is_whole_stays_and_clips() -> None:
     x = inputs(5)
     weights = np.random.default_rng(6).integers(-127, 128, (3, 5)) * 0.25
-    np.testing.assert_allclose(gptq.rounded(weights, x.T @ x / len(x), np.full(3, 0.25)), weights, atol=1e-9)
-    small = gptq.rounded(weights, x.T @ x / len(x), np.full(3, 0.1))
+    np.testing.assert_allclose(
+        gptq.rounded(weights, x.T @ x / len(x), np.full(3, 0.25), len(x)), weights, atol=1e-9
+    )
+    small = gptq.rounded(weights, x.T @ x / len(x), np.full(3, 0.1), len(x))
     assert np.abs(small).max() <= 12.7 + 1e-9
 
 
@@ -68,6 +70,17 @@ def test_columns_that_are_never_fed() -> None:
     x = inputs(4)
     x[:, 1] = 0
     weights, scales = np.random.default_rng(7).normal(size=(6, 4)), np.full(6, 0.1)
-    made = gptq.rounded(weights, x.T @ x / len(x), scales)
+    made = gptq.rounded(weights, x.T @ x / len(x), scales, len(x))
     assert np.isfinite(made).all()
     np.testing.assert_allclose(made[:, 1], nearest(weights, scales)[:, 1], atol=1e-9)
+
+
+def test_few_rows_do_not_spoil_what_was_not_seen() -> None:
+    """Twenty rows of a hundred columns: rounding for these alone would cost all others dearly."""
+    x = inputs(100, n=4020, seed=8)
+    weights = np.random.default_rng(9).normal(size=(20, 100))
+    scales, few = np.abs(weights).max(1) / 20, x[:20]
+    made = gptq.rounded(weights, few.T @ few / len(few), scales, len(few))
+    assert error(x[20:], weights, made) < 1.1 * error(x[20:], weights, nearest(weights, scales))
+    trusted = gptq.rounded(weights, few.T @ few / len(few), scales, 10**9)
+    assert error(x[20:], weights, trusted) > 1.1 * error(x[20:], weights, nearest(weights, scales))

@@ -170,10 +170,7 @@ def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
 def test_onnx_and_paddle_answer_alike(program: Program, tmp_path: Path) -> None:
     made = even(program, tmp_path)
     model = write_onnx.write(onnx.load(nets.to_onnx(made.program, tmp_path / "o")), made.table)
-    even_ones = [name for name, known in made.table.activations.items() if known.factors]
-    plain = onnx.load(nets.to_onnx(program, tmp_path / "p"))
-    muls = [sum(node.op_type == "Mul" for node in of.graph.node) for of in (plain, model)]
-    assert even_ones and muls[0] == muls[1]
+    assert any(known.factors for known in made.table.activations.values())
     onnx.save(model, tmp_path / "int8.onnx")
     run = onnx_backend.load(tmp_path / "int8.onnx")
     simulated = nets.run(made.simulated(), tmp_path / "s", UNSEEN)

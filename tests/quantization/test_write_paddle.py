@@ -103,6 +103,19 @@ def test_the_simulation_gives_the_same_numbers(mixed: tuple[Program, Table], tmp
             np.testing.assert_allclose(value, before[name], rtol=0, atol=1e-6)
 
 
+def test_unrounded_is_the_program_with_rounded_weights(mixed: tuple[Program, Table], tmp_path: Path) -> None:
+    program, scales = mixed
+    made = write_paddle.unrounded(write_paddle.write(program, scales))
+    assert [op.type for op in made.block.ops] == [op.type for op in program.block.ops]
+    assert set(made.params) == set(program.params)
+    for name, value in program.params.items():
+        scale = max(scales.weights[name]) if name in scales.weights else 0
+        np.testing.assert_allclose(made.params[name], value, atol=0.51 * scale)
+    again = write_paddle.write(made, scales)
+    for name in write_paddle.int8_weights(again):
+        np.testing.assert_array_equal(again.params[name], write_paddle.write(program, scales).params[name])
+
+
 @pytest.mark.parametrize(
     ("keep_float", "convolutions", "depthwise"),
     [([], 6, 1), (["depthwise"], 6, 0), (["first:3"], 4, 0)],
