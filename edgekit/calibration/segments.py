@@ -66,7 +66,7 @@ def layer_by_layer(
 def opened(part: Program) -> Callable[[Arrays], Arrays]:
     """A function from what is known, the inputs of a segment among it, to the segment's outputs.
 
-    On one core: Paddle's kernels gain nothing from a second one here, and several segments may run at once.
+    On one core: walks run side by side, one for each (`walks.dealt`).
     """
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(part, Path(scratch))

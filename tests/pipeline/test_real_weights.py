@@ -32,9 +32,13 @@ def test_picodet_s(edgekit: Any, tmp_path: Path) -> None:
     assert metrics["fp32.onnx"]["max_abs_diff"] <= 1e-3
     assert metrics["fp32.onnx"]["identical_answers"] == 1
     assert metrics["fp32.nb"]["cosine"] >= 0.9999
-    assert metrics["int8.onnx"]["size_ratio"] <= 0.33
-    assert metrics["int8.nb"]["size_ratio"] <= 0.33
-    assert metrics["int8.onnx~int8.paddle"]["cosine"] > 0.9
+    assert metrics["int8.onnx"]["size_ratio"] <= 0.4
+    assert metrics["int8.nb"]["size_ratio"] <= 0.4
+    assert metrics["int8.onnx~int8.paddle"]["cosine"] > 0.97
+    # Without repair this network answers noise: scores of another picture would do as well.
+    lineage = json.loads((out / "paddle" / "model.json").read_text())["lineage"]
+    errors = next(entry["errors"] for entry in lineage if entry["stage"] == "quantize")
+    assert errors["kl"] > 0.3 and errors["gptq"] < 0.05
 
     # Every convolution that the table calls int8 is one in the .nb, and no other is.
     int8 = [layer for layer in report["layers"] if layer["int8"] and layer["type"] != "matmul"]
