@@ -25,9 +25,9 @@ VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
     "distil": 2,
-    "quantize": 2,
-    "export": 2,
-    "convert": 2,
+    "quantize": 3,
+    "export": 3,
+    "convert": 3,
     "validate": 2,
 }
 

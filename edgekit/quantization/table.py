@@ -21,7 +21,7 @@ from edgekit.errors import EdgekitError
 from edgekit.folder import Strict
 
 FILE = "quantization.json"
-PREPARED = "prepared"  # the float program beside it that `export` writes int8 from
+INT8 = "int8"  # the folder beside it with the quantized Paddle program
 LEVELS = 127
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -5,12 +5,12 @@ fast and bit for bit alike on x86 with VNNI and on ARM.
 
 ONNX Runtime makes a convolution integer only when its output is quantized too, which Paddle Lite does not
 need. One scale for such an output is what ruins these models: its channels differ thirtyfold (facts on
-equalisation). So an output that goes on into float ops gets a threshold per channel, at no cost: the
-convolution computes y[c] / r[c], which only relabels its weight scales (the int8 weights stay), and
-the DequantizeLinear behind multiplies by r[c] as part of its per-channel scale.
+equalisation). So an output that goes on into float ops gets a threshold per channel: the convolution
+computes y[c] / r[c], which only relabels its weight scales (the int8 weights stay), and what is dequantized
+behind it is multiplied by r[c].
 
-Channel factors in front of a layer stay the multiplication that they are: as part of a QuantizeLinear with a
-scale per channel they are three times as slow in ONNX Runtime 1.23.
+These multiplications, and those by channel factors in front of a layer, stay apart: as part of a
+DequantizeLinear or QuantizeLinear with a scale per channel they take ONNX Runtime 1.23 longer.
 
 A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range.
 """
@@ -50,15 +50,18 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
     fetched = {o.name for o in graph.output}
     missing = set(by_weight)
     out: list[Any] = []
-    relus: dict[int, tuple[Layer, str]] = {}
+    relus: dict[int, tuple[Layer, str, FloatArray | None]] = {}
     for node in nodes:
         layer = by_weight.get(node.input[1]) if node.op_type in ("Conv", "MatMul", "Gemm") else None
         if layer is None:
             out.append(node)
             if id(node) in relus:
-                owner, wanted = relus[id(node)]
+                owner, wanted, spread = relus[id(node)]
                 node.output[0] = f"{wanted}.f"
-                out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
+                if spread is None:
+                    out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
+                else:
+                    out += writer.output_pair(f"{wanted}.f", wanted, owner, spread, nonnegative=True)
             continue
         missing.discard(layer.weight)
         source = node.input[0]
@@ -79,8 +82,9 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             continue
         after = consumers.get(node.output[0], [])
         if layer.relu and len(after) == 1 and after[0].op_type == "Relu" and node.output[0] not in fetched:
-            relus[id(after[0])] = (layer, after[0].output[0])
-            writer.ready[after[0].output[0]] = after[0].output[0]
+            relus[id(after[0])] = (layer, after[0].output[0], spread)
+            if spread is None:
+                writer.ready[after[0].output[0]] = after[0].output[0]
             continue
         wanted = node.output[0]
         node.output[0] = f"{wanted}.f"
@@ -88,7 +92,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             out += writer.activation_pair(f"{wanted}.f", layer.output, wanted, nonnegative=False)
             writer.ready[wanted] = wanted
         else:
-            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread)
+            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread, nonnegative=False)
     if missing:
         raise KeyError(f"layers of the table that the ONNX model does not have: {sorted(missing)}")
     kept = [type(n).FromString(n.SerializeToString()) for n in out]
@@ -135,15 +139,21 @@ class _Writer:
         spread: FloatArray = thresholds / thresholds.max()
         return spread
 
-    def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray) -> list[Any]:
-        """QuantizeLinear with one scale (of y / r) + DequantizeLinear with one per channel."""
-        scale = np.float32(max(self.table.outputs[layer.output]) / LEVELS)
-        s = self.initializer(f"{result}.s", scale)
-        d = self.initializer(f"{result}.d", scale * spread)
-        z = self.shared(f"z{len(spread)}", np.full(len(spread), ZERO_POINT, np.uint8))
+    def output_pair(
+        self, source: str, result: str, layer: Layer, spread: FloatArray, *, nonnegative: bool
+    ) -> list[Any]:
+        """QuantizeLinear + DequantizeLinear of y / r with one scale, times r.
+
+        DequantizeLinear with a scale per channel does the same in one op, and takes three times as long.
+        """
+        steps, point = (255, 0) if nonnegative else (LEVELS, ZERO_POINT)
+        s = self.initializer(f"{result}.s", np.float32(max(self.table.outputs[layer.output]) / steps))
+        r = self.initializer(f"{result}.r", spread.reshape(-1, 1, 1))
+        zero = self.zero(point)
         return [
-            helper.make_node("QuantizeLinear", [source, s, self.zero(ZERO_POINT)], [f"{result}.q"]),
-            helper.make_node("DequantizeLinear", [f"{result}.q", d, z], [result], axis=1),
+            helper.make_node("QuantizeLinear", [source, s, zero], [f"{result}.q"]),
+            helper.make_node("DequantizeLinear", [f"{result}.q", s, zero], [f"{result}.even"]),
+            helper.make_node("Mul", [f"{result}.even", r], [result]),
         ]
 
     def weight(self, node: Any, layer: Layer, spread: FloatArray | None) -> list[Any]:

@@ -13,7 +13,6 @@ from edgekit.folder import DESCRIPTION, PARAMETERS, PROGRAM, ModelFolder
 from edgekit.program import edit, graph
 from edgekit.quantization import table, write_onnx, write_paddle
 from edgekit.recipe import Convert
-from edgekit.stages.export import INT8
 
 FILE = "convert.json"
 OPSET = 13  # the least that has per-channel QuantizeLinear; paddle2onnx raises it where an op needs more
@@ -22,10 +21,12 @@ OPSET = 13  # the least that has per-channel QuantizeLinear; paddle2onnx raises 
 def run(model: ModelFolder, section: Convert, out: Path, progress: Progress) -> str:
     name = model.info.name
     scales = table.load(model.path) if (model.path / table.FILE).is_file() else None
-    int8 = model.path / INT8
-    if scales is not None and not int8.is_dir():
+    int8 = model.path / table.INT8
+    exported = any(entry.get("stage") == "export" for entry in model.info.lineage)
+    if scales is not None and not (exported and int8.is_dir()):
         raise EdgekitError(
-            "EK401", f"{model.path} has a table of scales but no {INT8}/ program. Run edgekit export first."
+            "EK401",
+            f"{model.path} has a table of scales, but was not exported with it. Run edgekit export first.",
         )
     kernels: dict[str, dict[str, int]] = {}
     made: list[str] = []
@@ -69,7 +70,7 @@ def _onnx(model: ModelFolder, scales: table.Table | None, out: Path) -> list[str
         return [target.name]
     with tempfile.TemporaryDirectory() as scratch:
         folder, file = Path(scratch), Path(scratch) / "unrounded.onnx"
-        int8 = graph.read(model.path / INT8 / PROGRAM, model.path / INT8 / PARAMETERS)
+        int8 = graph.read(model.path / table.INT8 / PROGRAM, model.path / table.INT8 / PARAMETERS)
         graph.write(write_paddle.unrounded(int8), folder)
         _paddle2onnx(folder / PROGRAM, folder / PARAMETERS, file)
         try:

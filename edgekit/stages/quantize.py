@@ -1,7 +1,7 @@
 """quantize: float model folder -> the same with batch norms folded, and what int8 will be beside it.
 
-The program stays float. The table of scales says what becomes int8, and `prepared/` is the float program as
-int8 is written from it, its weights rounded already: `export` and `convert` write the files.
+The program stays float. The table of scales says what becomes int8, and `int8/` is the quantized program,
+whose repaired weights `export` and `convert` take.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import ModelFolder
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
-from edgekit.quantization import kl, mse, repair, rescue, rounding, rule, sensitivity, table
+from edgekit.quantization import kl, mse, repair, rescue, rounding, rule, sensitivity, table, write_paddle
 from edgekit.quantization.repair import Int8
 from edgekit.quantization.table import Activation, Layer, Table
 from edgekit.quantization.thresholds import Grid
@@ -60,8 +60,8 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     for how, better in repaired(program, layers, found, section, count, fitted[:REPAIRS], judge, progress):
         made, errors[how] = better, judge.error(better.simulated(), optimise=False)
     graph.write(program, out)
-    (out / table.PREPARED).mkdir()
-    graph.write(made.program, out / table.PREPARED)
+    (out / table.INT8).mkdir()
+    graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
     made.table.save(out)
     int8 = made.table.quantized
     share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
@@ -178,9 +178,10 @@ def fill(
     }
     outputs = {}
     for layer in int8:
-        if layer.type == "matmul" or layer.relu or layer.output in read_as_int8 | one_scale:
+        name = layer.relu or layer.output
+        if layer.type == "matmul" or name in read_as_int8 | one_scale:
             continue
-        channels = found[layer.output].channels
+        channels = found[name].channels
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)

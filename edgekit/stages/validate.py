@@ -25,7 +25,6 @@ from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
 from edgekit.program import graph
 from edgekit.quantization import table, write_paddle
 from edgekit.report.text import AGREEMENT
-from edgekit.stages.export import INT8
 from edgekit.tasks import evaluate
 from edgekit.tasks.detection import Detections
 from edgekit.tasks.evaluate import Answer
@@ -218,7 +217,7 @@ def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool
         file = converted / f"{name}.{kind}.onnx"
         if file.is_file():
             found.append(Target(f"{kind}.onnx", onnx.load(file), base))
-    folder = exported.path / INT8
+    folder = exported.path / table.INT8
     if folder.is_dir() and (exported.path / table.FILE).is_file():
         simulation = scratch / "simulation"
         simulation.mkdir()
