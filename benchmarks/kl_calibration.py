@@ -113,7 +113,7 @@ def _run_and_recipe(job: dict[str, Any]) -> tuple[Any, Any]:
     from edgekit.console import Progress
     from edgekit.run import Run
 
-    sets = [f"data.calibration.count={job['pictures']}", "quantize.method=kl", "quantize.float=[]", "quantize.repair=[]"]
+    sets = [f"data.calibration.count={job['pictures']}", "quantize.method=kl", "quantize.repair=[]"]
     found = recipe.load(job["recipe"], None, sets)
     return Run(False, False, Progress()), found
 

@@ -38,6 +38,7 @@ METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 
 # A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
 _LEAST_CHANNEL = 1e-3
+_ENOUGH = 1024  # values of a channel
 # From this ratio of the largest channel to the median on, a convolution's output gets a scale per channel.
 _UNEVEN = 2.0
 # With dequantized inputs and a quantized output ONNX Runtime makes one integer op of each of these, and it
@@ -182,6 +183,8 @@ def fill(
         if layer.type == "matmul" or name in read_as_int8 | one_scale:
             continue
         channels = found[name].channels
+        if found[name].counts.sum() < _ENOUGH * channels.size:
+            continue  # after a global pooling: other pictures reach further than a channel's few values
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
