@@ -25,7 +25,7 @@ VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
     "distil": 2,
-    "quantize": 4,
+    "quantize": 5,
     "export": 3,
     "convert": 3,
     "validate": 2,

@@ -50,18 +50,15 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
     fetched = {o.name for o in graph.output}
     missing = set(by_weight)
     out: list[Any] = []
-    relus: dict[int, tuple[Layer, str, FloatArray | None]] = {}
+    relus: dict[int, tuple[Layer, str]] = {}
     for node in nodes:
         layer = by_weight.get(node.input[1]) if node.op_type in ("Conv", "MatMul", "Gemm") else None
         if layer is None:
             out.append(node)
             if id(node) in relus:
-                owner, wanted, spread = relus[id(node)]
+                owner, wanted = relus[id(node)]
                 node.output[0] = f"{wanted}.f"
-                if spread is None:
-                    out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
-                else:
-                    out += writer.output_pair(f"{wanted}.f", wanted, owner, spread, nonnegative=True)
+                out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
             continue
         missing.discard(layer.weight)
         source = node.input[0]
@@ -82,9 +79,8 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             continue
         after = consumers.get(node.output[0], [])
         if layer.relu and len(after) == 1 and after[0].op_type == "Relu" and node.output[0] not in fetched:
-            relus[id(after[0])] = (layer, after[0].output[0], spread)
-            if spread is None:
-                writer.ready[after[0].output[0]] = after[0].output[0]
+            relus[id(after[0])] = (layer, after[0].output[0])
+            writer.ready[after[0].output[0]] = after[0].output[0]
             continue
         wanted = node.output[0]
         node.output[0] = f"{wanted}.f"
@@ -92,7 +88,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             out += writer.activation_pair(f"{wanted}.f", layer.output, wanted, nonnegative=False)
             writer.ready[wanted] = wanted
         else:
-            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread, nonnegative=False)
+            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread)
     if missing:
         raise KeyError(f"layers of the table that the ONNX model does not have: {sorted(missing)}")
     kept = [type(n).FromString(n.SerializeToString()) for n in out]
@@ -139,17 +135,14 @@ class _Writer:
         spread: FloatArray = thresholds / thresholds.max()
         return spread
 
-    def output_pair(
-        self, source: str, result: str, layer: Layer, spread: FloatArray, *, nonnegative: bool
-    ) -> list[Any]:
+    def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray) -> list[Any]:
         """QuantizeLinear + DequantizeLinear of y / r with one scale, times r.
 
         DequantizeLinear with a scale per channel does the same in one op, and takes three times as long.
         """
-        steps, point = (255, 0) if nonnegative else (LEVELS, ZERO_POINT)
-        s = self.initializer(f"{result}.s", np.float32(max(self.table.outputs[layer.output]) / steps))
+        s = self.initializer(f"{result}.s", np.float32(max(self.table.outputs[layer.output]) / LEVELS))
         r = self.initializer(f"{result}.r", spread.reshape(-1, 1, 1))
-        zero = self.zero(point)
+        zero = self.zero(ZERO_POINT)
         return [
             helper.make_node("QuantizeLinear", [source, s, zero], [f"{result}.q"]),
             helper.make_node("DequantizeLinear", [f"{result}.q", s, zero], [f"{result}.even"]),

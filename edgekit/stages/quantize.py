@@ -179,11 +179,10 @@ def fill(
     }
     outputs = {}
     for layer in int8:
-        name = layer.relu or layer.output
-        if layer.type == "matmul" or name in read_as_int8 | one_scale:
+        if layer.type == "matmul" or layer.relu or layer.output in read_as_int8 | one_scale:
             continue
-        channels = found[name].channels
-        if found[name].counts.sum() < _ENOUGH * channels.size:
+        channels = found[layer.output].channels
+        if found[layer.output].counts.sum() < _ENOUGH * channels.size:
             continue  # after a global pooling: other pictures reach further than a channel's few values
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
