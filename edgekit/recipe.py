@@ -13,10 +13,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)  # fmt: skip
 
 from edgekit.data.sources import Source
 from edgekit.errors import EdgekitError
@@ -113,16 +121,23 @@ class Rescue(Strict):
     params: float = Field(ge=0, le=1, default=0.08)  # the share of weights
 
 
+Repair = Literal["thresholds", "equalise", "rescue", "gptq"]  # in the order in which they can follow
+
+
 class Quantize(Strict):
     method: str = "kl"
     keep_float: list[str] = Field(default=[], alias="float")  # glob patterns of layers that stay float
-    # Without training, in this order: a threshold per tensor by the error of its readers' answers; the same
-    # with factors per channel; some layers left in float; weights rounded together, with biases that keep
-    # the means.
-    repair: list[Literal["thresholds", "equalise", "rescue", "gptq"]] = [
-        "thresholds", "equalise", "rescue", "gptq",
-    ]  # fmt: skip
+    # Without training: a threshold per tensor by the error of its readers' answers; the same with factors per
+    # channel; some layers left in float; weights rounded together, with biases that keep the means.
+    repair: list[Repair] = list(get_args(Repair))
     rescue: Rescue = Rescue()
+
+    @field_validator("repair")
+    @classmethod
+    def _in_order(cls, value: list[Repair]) -> list[Repair]:
+        if value != [how for how in get_args(Repair) if how in value]:
+            raise ValueError(f"each once, and in this order: {', '.join(get_args(Repair))}")
+        return value
 
 
 def _share(value: Any) -> Any:

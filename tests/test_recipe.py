@@ -109,6 +109,14 @@ def test_presets_and_sets(write: Any) -> None:
     assert load(path, None, ["quantize="]).quantize is None
 
 
+def test_repairs_have_one_order(write: Any) -> None:
+    assert load(write(), None, ["quantize.repair=[equalise, gptq]"]).quantize.repair == ["equalise", "gptq"]  # type: ignore[union-attr]
+    for wrong in ("[gptq, equalise]", "[gptq, gptq]", "[magic]"):
+        with pytest.raises(EdgekitError, match="thresholds") as error:
+            load(write(), None, [f"quantize.repair={wrong}"])
+        assert error.value.exit_code == 2
+
+
 def test_set_a_gate_whose_name_has_a_dot(write: Any) -> None:
     recipe = load(write(), None, ["validate.gates.fp32.onnx/cosine=>= 0.95"])
     assert recipe.validation.parsed() == {"fp32.onnx/cosine": Gate(">=", 0.95)}

@@ -28,6 +28,10 @@ def quantize(
     MODEL is a model folder, or a bare X.pdmodel with its X.pdiparams beside it; a bare one needs
     --recipe for its pre- and post-processing.
 
+    Repairs without training are on: thresholds by the error of what layers answer, factors per channel, the
+    layers that int8 costs most left in float, weights rounded together (GPTQ). A recipe's quantize.repair
+    and quantize.rescue, or --set with --recipe, switch them.
+
     \b
     Example:
       edgekit quantize build/float --data photos/ --out build/int8
