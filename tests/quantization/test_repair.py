@@ -89,6 +89,26 @@ def test_float_answers_stay(program: Program, tmp_path: Path) -> None:
     assert off(program, made, tmp_path) < 1e-10
 
 
+def test_a_pooled_tensor_keeps_the_threshold_of_the_method(tmp_path: Path) -> None:
+    """Two dozen values of a channel say nothing of what other pictures bring."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(nets.Mixed), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    layers = rule.layers(program, [])
+    pooled = [nets.output_of(program, "pool2d")]
+    assert pooled[0] in {layer.input for layer in layers if layer.int8}
+    names = list(dict.fromkeys(layer.input for layer in layers if layer.int8 and layer.type != "matmul"))
+    inner = {name: name for name in names if name not in program.feeds}
+    seen = nets.run(edit.cut(program, inner), tmp_path / "r", FEEDS)
+    tops = {
+        name: np.max([np.abs({**f, **g}[name]).max((0, 2, 3)) for f, g in zip(FEEDS, seen, strict=True)], 0)
+        for name in names
+    }
+    grids = repair.grids(program, layers, tops, PICTURES, lambda: None, factors=True)
+    assert pooled[0] not in grids
+    assert {layer.input for layer in layers if layer.type == "depthwise_conv2d"} <= set(grids)
+
+
 def test_factors_bring_answers_nearer(program: Program, tmp_path: Path) -> None:
     plain = Int8(program, nets.calibrated(program, tmp_path / "c", FEEDS))
     evened = even(program, tmp_path)
