@@ -71,7 +71,7 @@ def opened(part: Program) -> Callable[[Arrays], Arrays]:
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(part, Path(scratch))
         files = Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams"
-        run = backend.load(*files, threads=1)
+        run = backend.load(*files, threads=1, concurrent=True)
     return lambda values: run({name: values[name] for name in part.feeds})
 
 
