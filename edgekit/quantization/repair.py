@@ -61,7 +61,7 @@ def grids(
             for each in those
         ]
         known = [each for each in found if each is not None]
-        if len(known) == len(found) and all(each.type != "matmul" for each in those):
+        if len(known) == len(found):
             consumers[name] = known
     values = samples.collect(program, list(consumers), pictures, advance)
     strengths = thresholds.STRENGTHS if factors else thresholds.STRENGTHS[:1]

@@ -51,10 +51,11 @@ class Grid:
 
 
 def consumer(weight: npt.NDArray[np.generic], kind: str, groups: int) -> Consumer | None:
-    """None for a layer whose input channels cannot be told apart so simply (grouped convolutions)."""
-    value = weight.astype(np.float64)
+    """None for grouped convolutions, where each output weighs some channels only, and for matmuls, which read
+    their channels on another axis."""
     if kind == "matmul":
-        return Consumer(np.abs(value.T), value.T**2, 1, own=False)
+        return None
+    value = weight.astype(np.float64)
     flat = value.reshape(*value.shape[:2], -1)
     if kind == "depthwise_conv2d":
         channels = groups

@@ -52,8 +52,8 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     start = time.monotonic()
     program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
     layers = rule.layers(program, section.keep_float)
-    found = calibrate(program, layers, model, images, progress)
     pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
+    found = calibrate(program, layers, pictures, progress)
     fitted, some = held_out(pictures)
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors = {}
@@ -71,7 +71,8 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         "method": section.method,
         "float": section.keep_float,
         "repair": section.repair,
-        # Of the outputs, over their variance, on pictures held out: before any repair, after each.
+        # Of the outputs, over their variance: before any repair, after each. No weight is rounded for these
+        # pictures, but thresholds know their ranges, and the rescue chooses by them.
         "errors": errors,
         "pictures": len(images.paths),
         "data": images.digest,
@@ -130,22 +131,20 @@ def repaired(
 
 
 def calibrate(
-    program: Program, layers: list[Layer], model: ModelFolder, images: ImageSet, progress: Progress
+    program: Program, layers: list[Layer], pictures: Sequence[Floats], progress: Progress
 ) -> dict[str, Histogram]:
     """Histograms of every tensor that some target quantizes."""
     tensors = _tensors(layers)
-    name = model.info.inputs[0].name
+    (name,) = program.feeds
     inner = [tensor for tensor in tensors if tensor != name]
-    prepared = [preprocess(read_image(path), model.info.preprocess)[None] for path in images.paths]
-
-    with tempfile.TemporaryDirectory() as scratch, progress.task("Calibrating", 2 * len(prepared)) as advance:
+    with tempfile.TemporaryDirectory() as scratch, progress.task("Calibrating", 2 * len(pictures)) as advance:
         folder = Path(scratch)
         graph.write(edit.cut(program, {tensor: tensor for tensor in inner}), folder)
         run_program = backend.load(folder / "inference.pdmodel", folder / "inference.pdiparams")
 
         def feeds() -> Iterator[Feed]:
-            for picture in prepared:
-                yield {name: picture}
+            for picture in pictures:
+                yield {name: picture[None]}
                 advance()
 
         return histograms.collect(run_program, feeds, tensors)
