@@ -24,7 +24,7 @@ from edgekit.stage_cache import Done
 VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
-    "distil": 2,
+    "distil": 3,
     "quantize": 5,
     "export": 3,
     "convert": 3,

@@ -19,9 +19,10 @@ from edgekit.recipe import Distil
 from edgekit.tasks import evaluate
 from edgekit.tasks.preprocessing import preprocess
 from edgekit.training import distil as training
-from edgekit.training import losses
+from edgekit.training import losses, settled, trainable
 from edgekit.training.distil import Examples, Settings
 
+_COMPARED = 4  # pictures on which the student's layers are held against the teacher's
 HELD_OUT = 10  # every tenth picture chooses the checkpoint and teaches nothing
 
 
@@ -75,14 +76,17 @@ def run(
     post = model.info.postprocess
     wanted = {getattr(post, role): name for role, name in losses.DEFAULTS[model.info.task].items()}
     work.mkdir(parents=True, exist_ok=True)
+    train = examples(False)
+    weights = settled.unsettled(student, original, [train.pictures[k] for k in range(_COMPARED)])
     done = training.distil(
-        student, original, examples(False), examples(True), settings, wanted, work, progress
+        student, original, train, examples(True), settings, wanted, work, progress, weights=weights
     )
     graph.write(done.program, out)
     entry = {
         "stage": "distil",
         **section.model_dump(mode="json"),
         "threads": settings.threads,
+        "weights": [len(weights), len(trainable.weights(student))],  # trained, of so many
         "seconds": done.seconds,
         "loss_before": done.start_loss,
         "loss_after": done.best_loss,
