@@ -68,7 +68,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
     entry = {
         "stage": "quantize",
-        "method": section.method,
+        "method": section.thresholds,
         "float": section.keep_float,
         "repair": section.repair,
         # Of the outputs, over their variance: before any repair, after each. No weight is rounded for these
@@ -80,7 +80,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
     told = ", ".join(f"{error:.3g} {how}" for how, error in errors.items())
     return (
-        f"{section.method} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
+        f"{section.thresholds} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
         f"{share:.0%} of the MACs; error of the outputs {told}; in {time.monotonic() - start:.1f} s"
     )
 
@@ -106,11 +106,11 @@ def repaired(
         made, names = repair.evened(program, layers, grids)
         known = {**found, **{new: found[old] for new, old in names.items()}}
         read = rule.renamed(layers, made)
-        scales = fill(made, read, known, count, section.method)
+        scales = fill(made, read, known, count, section.thresholds)
         return Int8(made, repair.with_grids(scales, {x: grids.get(names.get(x, x)) for x in known}))
 
     made = built()
-    yield section.method, made
+    yield section.thresholds, made
     for how in section.repair:
         if how == "gptq":
             steps = rounding.steps(made.program, made.table, pictures)
