@@ -25,10 +25,10 @@ VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
     "distil": 3,
-    "quantize": 5,
+    "quantize": 6,
     "pact": 1,
     "export": 3,
-    "convert": 3,
+    "convert": 4,
     "validate": 2,
 }
 

@@ -58,8 +58,13 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors = {}
     count = len(pictures)
-    for how, better in repaired(program, layers, found, section, count, fitted[:REPAIRS], judge, progress):
-        made, errors[how] = better, judge.error(better.simulated(), optimise=False)
+    for how, step in repaired(program, layers, found, section, count, fitted[:REPAIRS], judge, progress):
+        made, errors[how] = step, judge.error(step.simulated(), optimise=False)
+    if "thresholds" in section.repair:
+        ranges = {name: histogram.channels for name, histogram in found.items()}
+        with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
+            better = repair.outputs(made.program, made.table, ranges, fitted[:REPAIRS], advance)
+        made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
@@ -107,7 +112,7 @@ def repaired(
         known = {**found, **{new: found[old] for new, old in names.items()}}
         read = rule.renamed(layers, made)
         scales = fill(made, read, known, count, section.thresholds)
-        return Int8(made, repair.with_grids(scales, {x: grids.get(names.get(x, x)) for x in known}))
+        return Int8(made, repair.with_grids(scales, grids, names))
 
     made = built()
     yield section.thresholds, made

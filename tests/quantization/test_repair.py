@@ -71,7 +71,7 @@ def even(program: Program, folder: Path) -> Int8:
     assert any(grid.factors is not None for grid in grids.values())
     made, names = repair.evened(program, layers, grids)
     table = nets.calibrated(made, folder / "c", FEEDS)
-    return Int8(made, repair.with_grids(table, {x: grids.get(names.get(x, x)) for x in table.activations}))
+    return Int8(made, repair.with_grids(table, grids, names))
 
 
 def off(program: Program, made: Program, folder: Path) -> float:
