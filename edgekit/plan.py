@@ -25,10 +25,11 @@ VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
     "distil": 2,
-    "quantize": 5,
-    "export": 3,
+    "quantize": 6,
+    "export": 4,
     "convert": 3,
     "validate": 2,
+    "analyze": 1,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.
@@ -77,6 +78,15 @@ def quantize_components(model: str, section: Quantize, pictures: str) -> dict[st
         "quantize": section.model_dump(mode="json", by_alias=True),  # --dry names the user's keys
         "pictures": pictures,
         "version": VERSIONS["quantize"],
+    }
+
+
+def analyze_components(model: str, section: Quantize, pictures: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "quantize": section.model_dump(mode="json", by_alias=True, include={"method", "keep_float"}),
+        "pictures": pictures,
+        "version": VERSIONS["analyze"],
     }
 
 

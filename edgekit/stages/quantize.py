@@ -21,10 +21,22 @@ from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
-from edgekit.folder import ModelFolder
+from edgekit.folder import ModelFolder, ModelInfo
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
-from edgekit.quantization import kl, mse, repair, rescue, rounding, rule, sensitivity, table, write_paddle
+from edgekit.quantization import (
+    diagnosis,
+    kl,
+    mse,
+    repair,
+    rescue,
+    rounding,
+    rule,
+    sensitivity,
+    table,
+    write_paddle,
+)
+from edgekit.quantization.analysis import Analysis
 from edgekit.quantization.repair import Int8
 from edgekit.quantization.table import Activation, Layer, Table
 from edgekit.quantization.thresholds import Grid
@@ -58,12 +70,18 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors = {}
     count = len(pictures)
-    for how, better in repaired(program, layers, found, section, count, fitted[:REPAIRS], judge, progress):
+    chosen_by: Analysis | None = None
+    for how, better, seen in repaired(
+        model.info, program, layers, found, section, count, fitted[:REPAIRS], judge, progress
+    ):
         made, errors[how] = better, judge.error(better.simulated(), optimise=False)
+        chosen_by = seen or chosen_by
     graph.write(program, out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
     made.table.save(out)
+    if chosen_by is not None:
+        chosen_by.save(out)
     int8 = made.table.quantized
     share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
     entry = {
@@ -86,6 +104,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
 
 
 def repaired(
+    info: ModelInfo,
     program: Program,
     layers: list[Layer],
     found: dict[str, Histogram],
@@ -94,8 +113,9 @@ def repaired(
     pictures: Sequence[Floats],
     judge: Judge,
     progress: Progress,
-) -> Iterator[tuple[str, Int8]]:
-    """The method's own thresholds, and one repair after another on top: (name, what it makes).
+) -> Iterator[tuple[str, Int8, Analysis | None]]:
+    """The method's own thresholds, and one repair after another on top: (name, what it makes, and what the
+    rescue chose by).
 
     `found` is of `count` pictures; `pictures` are for the repairs.
     """
@@ -110,24 +130,32 @@ def repaired(
         return Int8(made, repair.with_grids(scales, {x: grids.get(names.get(x, x)) for x in known}))
 
     made = built()
-    yield section.method, made
-    for how in section.repair:
+    yield section.method, made, None
+    for place, how in enumerate(section.repair):
+        seen = None
         if how == "gptq":
             steps = rounding.steps(made.program, made.table, pictures)
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
                 made = Int8(rounding.rounded(made.program, made.table, pictures, advance), made.table)
         elif how == "rescue":
             later = "gptq" in section.repair  # which takes most of what rounded weights cost
+            weights = None if later else made.program
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
-                errors = sensitivity.alone(made.program, made.table, judge, advance, weights=not later)
+                costs = sensitivity.alone(made.program, made.table, judge, advance, weights=weights)
+            errors = {name: cost.error for name, cost in costs.items()}
             layers = rescue.applied(layers, errors, section.rescue)
+            left = {layer.name for layer in layers if not layer.int8}
+            state = " + ".join([section.method, *section.repair[:place]])
+            seen = diagnosis.analysis(
+                info, state, made.table, costs, made.program, weights, len(judge.pictures), left
+            )
             made = built()
         else:
             with progress.task(f"Judging {how}", len(pictures)) as advance:
                 factors = how == "equalise"
                 grids = repair.grids(program, layers, ranges, pictures, advance, factors=factors)
             made = built()
-        yield how, made
+        yield how, made, seen
 
 
 def calibrate(
