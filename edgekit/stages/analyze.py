@@ -7,7 +7,7 @@ its table of scales has it.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
 from edgekit.quantization import diagnosis, equalise, rule, sensitivity, table, write_paddle
-from edgekit.quantization.analysis import Confirmation
+from edgekit.quantization.analysis import Analysis, Confirmation
 from edgekit.quantization.table import Layer, Table
 from edgekit.recipe import Quantize
 from edgekit.report import write
@@ -69,32 +69,30 @@ class Picture:
     size: tuple[int, int]  # height and width of the picture itself
 
 
+# The error of the outputs and the agreement with float when some int8 layers stay in float.
+Trial = Callable[[Collection[str]], tuple[float, float | int | None]]
+
+
 def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, progress: Progress) -> str:
     start = time.monotonic()
-    pictures = [_picture(path, model.info) for path in images.paths]
+    info = model.info
+    pictures = [_picture(path, info) for path in images.paths]
     if (model.path / table.FILE).is_file():
         subject = of_table(model)
     else:
         subject = plain(model, section, [picture.tensor for picture in pictures], progress)
     fitted, some = held_out(pictures)
-    judge = Judge(
-        subject.program, [picture.tensor for picture in some], partial(evaluate.importance, model.info)
-    )
-    with progress.task("Each layer alone in int8", len(subject.table.quantized)) as advance:
-        costs = sensitivity.alone(subject.program, subject.table, judge, advance, weights=subject.rounded)
-    found = diagnosis.analysis(
-        model.info, subject.state, subject.table, costs, subject.program, subject.rounded, len(some)
-    )
+    found = ranked(info, subject, some, progress)
     # Pictures that no weight of a quantized folder was rounded for.
     unseen = [*some, *fitted[quantize.REPAIRS :]][:CONFIRMED]
     worst = [layer.name for layer in found.layers[:WORST]]
-    confirmation = confirm(model.info, subject, worst, unseen, progress)
-    found = found.model_copy(update={"confirmation": confirmation})
+    said = confirmed(info, subject, worst, unseen, progress)
+    found = found.model_copy(update={"confirmation": said})
     found.save(out)
     write.write_analysis(found, out / PAGE)
     return (
         f"{subject.state}, {len(found.layers)} int8 layers on {len(some)} pictures: error of the outputs "
-        f"{confirmation.error:.3g}, {confirmation.error_without:.3g} with {', '.join(worst)} in float; in "
+        f"{said.error:.3g}, {said.error_without:.3g} with {', '.join(worst)} in float; in "
         f"{time.monotonic() - start:.1f} s"
     )
 
@@ -148,13 +146,20 @@ def of_table(model: ModelFolder) -> Subject:
     return Subject(" + ".join([scales.method, *repairs]), program, rounded, scales)
 
 
-def confirm(
-    info: ModelInfo, subject: Subject, worst: list[str], pictures: Sequence[Picture], progress: Progress
-) -> Confirmation:
-    """What the worst layers cost together and each alone, by agreement with float."""
+def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progress: Progress) -> Analysis:
+    """Each int8 layer alone."""
+    tensors = [picture.tensor for picture in pictures]
+    judge = Judge(subject.program, tensors, partial(evaluate.importance, info))
+    with progress.task("Each layer alone in int8", len(subject.table.quantized)) as advance:
+        costs = sensitivity.alone(subject.program, subject.table, judge, advance, weights=subject.rounded)
+    return diagnosis.analysis(
+        info, subject.state, subject.table, costs, subject.program, subject.rounded, len(pictures)
+    )
+
+
+def trial(info: ModelInfo, subject: Subject, pictures: Sequence[Picture]) -> Trial:
     raw, fetches = judging.raw_outputs(subject.program), subject.program.fetches
     tensors = [picture.tensor for picture in pictures]
-    metric, _ = AGREEMENT[info.task]
 
     def answered(program: Program, optimise: bool) -> tuple[list[dict[str, Floats]], list[Answer]]:
         values, answers = [], []
@@ -165,20 +170,34 @@ def confirm(
                 answers.append(evaluate.answers(info, one, pictures[start + k].size))
         return values, answers
 
+    floats, wanted = answered(subject.program, True)
+    reference = [Reference(values, evaluate.importance(info, values)) for values in floats]
+    metric, _ = AGREEMENT[info.task]
+
+    def measured(in_float: Collection[str]) -> tuple[float, float | int | None]:
+        values, answers = answered(subject.network(in_float), False)
+        return judging.loss(reference, values), evaluate.compare(info, wanted, answers)[metric]
+
+    return measured
+
+
+def confirmed(
+    info: ModelInfo, subject: Subject, worst: list[str], pictures: Sequence[Picture], progress: Progress
+) -> Confirmation:
+    """What the worst layers cost together, and each alone."""
+    metric, _ = AGREEMENT[info.task]
     every = [layer.name for layer in subject.table.quantized]
     with progress.task(f"The worst by {metric}", 3 + len(worst)) as advance:
-        floats, wanted = answered(subject.program, True)
-        reference = [Reference(values, evaluate.importance(info, values)) for values in floats]
+        measured = trial(info, subject, pictures)
         advance()
-
-        def measured(in_float: Collection[str]) -> tuple[float, float | int | None]:
-            values, answers = answered(subject.network(in_float), False)
-            advance()
-            return judging.loss(reference, values), evaluate.compare(info, wanted, answers)[metric]
-
         error, agreement = measured(())
+        advance()
         error_without, agreement_without = measured(worst)
-        alone = {name: measured([other for other in every if other != name])[1] for name in worst}
+        advance()
+        alone = {}
+        for name in worst:
+            _, alone[name] = measured([other for other in every if other != name])
+            advance()
     return Confirmation(
         metric=metric,
         pictures=len(pictures),
