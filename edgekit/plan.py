@@ -25,11 +25,12 @@ VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
     "distil": 3,
-    "quantize": 6,
+    "quantize": 7,
     "pact": 1,
-    "export": 3,
+    "export": 4,
     "convert": 4,
     "validate": 2,
+    "analyze": 1,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.
@@ -93,6 +94,15 @@ def pact_components(
         "pictures": pictures,
         "labels": labels,
         "version": VERSIONS["pact"],
+    }
+
+
+def analyze_components(model: str, section: Quantize, pictures: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "quantize": {"method": section.thresholds, "float": section.keep_float},
+        "pictures": pictures,
+        "version": VERSIONS["analyze"],
     }
 
 

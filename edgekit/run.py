@@ -164,6 +164,16 @@ class Run:
 
         return self.stage("quantize", components, make)
 
+    def analyze(self, model: Done, section: Quantize, images: ImageSet) -> Done:
+        components = plan.analyze_components(model.key, section, images.digest)
+
+        def make(out: Path) -> str:
+            from edgekit.stages import analyze as stage
+
+            return stage.run(ModelFolder.open(model.path), section, images, out, self.progress)
+
+        return self.stage("analyze", components, make)
+
     def export(self, model: Done) -> Done:
         def make(out: Path) -> str:
             from edgekit.stages import export as stage

@@ -97,6 +97,35 @@ def quantize(
         return _deliver(run, done, out)
 
 
+def analyze(
+    model: Path,
+    recipe: Recipe | None,
+    *,
+    data: Path | None,
+    out: Path | None,
+    force: bool,
+    dry: bool,
+    offline: bool,
+    progress: Progress,
+) -> Result:
+    """A float or quantized model -> what int8 costs it, layer by layer, as a page and as JSON."""
+    from edgekit.quantization import analysis
+
+    run = Run(force, offline, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch))
+        section = recipe.quantize if recipe is not None and recipe.quantize is not None else Quantize()
+        out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.analysis"
+        if dry:
+            return plan.explain_one("analyze", source)
+        done = run.analyze(source, section, run.pictures(recipe, data, "calibration"))
+        delivered = _deliver(run, done, out)
+        found = analysis.load(done.path)
+    assert found is not None  # the stage has just written it
+    lines = [*reporting.analysis_lines(found), f"{delivered.lines[-1]} (open {out / 'analysis.html'})"]
+    return Result(lines, {**delivered.values, **found.model_dump(mode="json")})
+
+
 def export(
     model: Path, recipe: Recipe | None, *, out: Path | None, force: bool, dry: bool, progress: Progress
 ) -> Result:

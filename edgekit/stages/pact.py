@@ -19,7 +19,7 @@ from edgekit.console import Progress
 from edgekit.data.images import ImageSet
 from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder
 from edgekit.program import edit, graph
-from edgekit.quantization import pact, table, write_paddle
+from edgekit.quantization import analysis, pact, table, write_paddle
 from edgekit.quantization.repair import Int8
 from edgekit.recipe import Pact
 from edgekit.stages import distil
@@ -79,6 +79,8 @@ def run(
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
     made.table.save(out)
+    if (model.path / analysis.FILE).is_file():
+        shutil.copy2(model.path / analysis.FILE, out / analysis.FILE)
     moved = _moved(start, made)
     entry = {
         "stage": "pact",

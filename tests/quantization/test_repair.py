@@ -162,15 +162,15 @@ def test_each_layer_alone_is_what_the_whole_simulation_says(program: Program, tm
     table = nets.calibrated(program, tmp_path / "c", FEEDS)
     judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
     ticks: list[int] = []
-    found = sensitivity.alone(program, table, judge, lambda: ticks.append(1))
+    found = sensitivity.alone(program, table, judge, lambda: ticks.append(1), weights=program)
     assert len(ticks) == len(found) == len(table.quantized) == 4
-    for name, error in found.items():
+    for name, cost in found.items():
         one = [layer.model_copy(update={"int8": layer.name == name}) for layer in table.layers]
         simulated = Int8(program, table.model_copy(update={"layers": one})).simulated()
-        assert error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
-    weightless = sensitivity.alone(program, table, judge, lambda: None, weights=False)
+        assert cost.error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
+    weightless = sensitivity.alone(program, table, judge, lambda: None, weights=None)
     rough = judge.error(write_paddle.activations(program, table), optimise=False)
-    assert sum(weightless.values()) == pytest.approx(rough, rel=0.3)
+    assert sum(cost.error for cost in weightless.values()) == pytest.approx(rough, rel=0.3)
 
 
 def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
     judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
     one = [each.model_copy(update={"int8": each.name == layer.name}) for each in table.layers]
     simulated = Int8(program, table.model_copy(update={"layers": one})).simulated()
-    found = sensitivity.alone(program, table, judge, lambda: None)
-    assert found[layer.name] == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
+    found = sensitivity.alone(program, table, judge, lambda: None, weights=program)
+    assert found[layer.name].error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
 
 
 def test_onnx_and_paddle_answer_alike(program: Program, tmp_path: Path) -> None:
