@@ -48,9 +48,7 @@ def prune(
             return plan.explain_one("prune", source)
         done = run.prune(source, section, run.pictures(recipe, data, "calibration"))
         if section.distil is not None:
-            # How many pictures to train on is part of the section, which options may have changed.
-            asked = recipe.model_copy(update={"prune": section}) if recipe is not None else None
-            training = run.pictures(asked, data, "training")
+            training = run.pictures(recipe, data, "training", section.distil.pictures)
             done = run.distil(done, source, section.distil, training, labels)
         return _deliver(run, done, out)
 
@@ -71,6 +69,7 @@ def quantize(
     model: Path,
     recipe: Recipe | None,
     *,
+    labels: Path | None,
     data: Path | None,
     out: Path | None,
     force: bool,
@@ -78,7 +77,10 @@ def quantize(
     offline: bool,
     progress: Progress,
 ) -> Result:
-    """A model folder, or a bare program with a recipe -> a folder with a table of scales."""
+    """A model folder, or a bare program with a recipe -> a folder with a table of scales.
+
+    PACT learns from the model itself; from the recipe's float original, when the model has been pruned.
+    """
     run = Run(force, offline, progress)
     with tempfile.TemporaryDirectory() as scratch:
         source = plan.open_done(model, recipe, Path(scratch))
@@ -86,7 +88,13 @@ def quantize(
         out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.quantized"
         if dry:
             return plan.explain_one("quantize", source)
-        return _deliver(run, run.quantize(source, section, run.pictures(recipe, data, "calibration")), out)
+        done = run.quantize(source, section, run.pictures(recipe, data, "calibration"))
+        if section.method == "pact":
+            training = run.pictures(recipe, data, "training", section.pact.pictures)
+            pruned = ModelFolder.open(source.path).info.is_pruned
+            teacher = run.fetch(recipe) if recipe is not None and pruned else source
+            done = run.pact(done, teacher, section.pact, training, labels)
+        return _deliver(run, done, out)
 
 
 def analyze(

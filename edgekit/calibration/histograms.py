@@ -51,7 +51,7 @@ def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -
     for feed in feeds():
         answers = {**feed, **run(feed)}
         for name in tensors:
-            top = _channel_maxima(answers[name])
+            top = channel_maxima(answers[name])
             if not np.isfinite(top).all():
                 raise EdgekitError(
                     "EK501",
@@ -68,7 +68,7 @@ def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -
     return {name: Histogram(counts[name], largest[name], maxima[name]) for name in tensors}
 
 
-def _channel_maxima(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def channel_maxima(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """max |x| per channel without a temporary of the tensor's size."""
     axes = (0, *range(2, values.ndim))
     return np.asarray(np.maximum(values.max(axis=axes), -values.min(axis=axes)), np.float32)

@@ -98,13 +98,13 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
 
 
 def plain(model: ModelFolder, section: Quantize, pictures: Sequence[Floats], progress: Progress) -> Subject:
-    """A float model as `section.method` would quantize it. Raises EK110 when it would not."""
+    """A float model as `section.thresholds` would quantize it. Raises EK110 when it would not."""
     program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
     layers = rule.layers(program, section.keep_float)
     _check(model, layers)
     found = quantize.calibrate(program, layers, pictures, progress)
-    scales = quantize.fill(program, layers, found, len(pictures), section.method)
-    return Subject(f"plain {section.method}", program, program, scales)
+    scales = quantize.fill(program, layers, found, len(pictures), section.thresholds)
+    return Subject(f"plain {section.thresholds}", program, program, scales)
 
 
 def of_table(model: ModelFolder) -> Subject:

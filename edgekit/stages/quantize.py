@@ -71,11 +71,16 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     errors = {}
     count = len(pictures)
     chosen_by: Analysis | None = None
-    for how, better, seen in repaired(
+    for how, step, seen in repaired(
         model.info, program, layers, found, section, count, fitted[:REPAIRS], judge, progress
     ):
-        made, errors[how] = better, judge.error(better.simulated(), optimise=False)
+        made, errors[how] = step, judge.error(step.simulated(), optimise=False)
         chosen_by = seen or chosen_by
+    if "thresholds" in section.repair:
+        ranges = {name: histogram.channels for name, histogram in found.items()}
+        with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
+            better = repair.outputs(made.program, made.table, ranges, fitted[:REPAIRS], advance)
+        made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
@@ -86,7 +91,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
     entry = {
         "stage": "quantize",
-        "method": section.method,
+        "method": section.thresholds,
         "float": section.keep_float,
         "repair": section.repair,
         # Of the outputs, over their variance: before any repair, after each. No weight is rounded for these
@@ -98,7 +103,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
     told = ", ".join(f"{error:.3g} {how}" for how, error in errors.items())
     return (
-        f"{section.method} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
+        f"{section.thresholds} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
         f"{share:.0%} of the MACs; error of the outputs {told}; in {time.monotonic() - start:.1f} s"
     )
 
@@ -126,11 +131,11 @@ def repaired(
         made, names = repair.evened(program, layers, grids)
         known = {**found, **{new: found[old] for new, old in names.items()}}
         read = rule.renamed(layers, made)
-        scales = fill(made, read, known, count, section.method)
-        return Int8(made, repair.with_grids(scales, {x: grids.get(names.get(x, x)) for x in known}))
+        scales = fill(made, read, known, count, section.thresholds)
+        return Int8(made, repair.with_grids(scales, grids, names))
 
     made = built()
-    yield section.method, made, None
+    yield section.thresholds, made, None
     for place, how in enumerate(section.repair):
         seen = None
         if how == "gptq":
@@ -145,7 +150,7 @@ def repaired(
             errors = {name: cost.error for name, cost in costs.items()}
             layers = rescue.applied(layers, errors, section.rescue)
             left = {layer.name for layer in layers if not layer.int8}
-            state = " + ".join([section.method, *section.repair[:place]])
+            state = " + ".join([section.thresholds, *section.repair[:place]])
             seen = diagnosis.analysis(
                 info, state, made.table, costs, made.program, weights, len(judge.pictures), left
             )
