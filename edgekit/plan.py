@@ -16,6 +16,7 @@ from edgekit.data.files import sha256_of, write_bytes
 from edgekit.data.images import ImageSet
 from edgekit.data.prepare import DataSpec
 from edgekit.errors import EdgekitError
+from edgekit.folder import TaskName
 from edgekit.recipe import Convert, Distil, Prune, Quantize, Recipe
 from edgekit.result import Result
 from edgekit.stage_cache import Done
@@ -117,15 +118,23 @@ def wanted_pictures(recipe: Recipe, split: Split) -> tuple[DataSpec, int]:
     count = found.count
     if split == "training" and recipe.prune is not None and recipe.prune.distil is not None:
         count = recipe.prune.distil.pictures
-    return DataSpec(kind=found.kind, path=found.path), count
+    return DataSpec(kind=found.kind, path=found.path, task=recipe.task), count
 
 
 def pictures(
-    recipe: Recipe | None, data: Path | None, split: Split, cache: Path, offline: bool, progress: Progress
+    recipe: Recipe | None,
+    data: Path | None,
+    split: Split,
+    cache: Path,
+    offline: bool,
+    progress: Progress,
+    task: TaskName | None = None,
 ) -> ImageSet:
-    """The pictures of a split: the user's own (`--data`), or what the recipe says."""
+    """The pictures of a split: the user's own (`--data`), or what the recipe says. `task`: of a model that
+    comes without a recipe."""
     if data is not None:
-        spec, count, seed = DataSpec(kind="folder", path=str(data)), None, 0
+        task = recipe.task if recipe is not None else task
+        spec, count, seed = DataSpec(kind="folder", path=str(data), task=task), None, 0
     elif recipe is not None:
         (spec, count), seed = wanted_pictures(recipe, split), recipe.data.seed
     else:

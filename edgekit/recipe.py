@@ -26,16 +26,10 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
+from edgekit.data.kinds import Kind
 from edgekit.data.sources import Source
 from edgekit.errors import EdgekitError
-from edgekit.folder import (
-    ClassificationPost,
-    DetectionPost,
-    Preprocess,
-    Strict,
-    TaskName,
-    TextDetectionPost,
-)
+from edgekit.folder import Postprocess, Preprocess, Strict, TaskName
 from edgekit.recipe_errors import check_keys, fields, from_pydantic, item, join, members, nearest
 
 # How thresholds are chosen; `pact` is a word that recipes may already hold in a preset.
@@ -48,6 +42,7 @@ _PICTURES = {
     "classification": ("composed_classification", 128, 200),
     "detection": ("composed_detection", 128, 200),
     "text_detection": ("rendered_pages", 64, 80),
+    "text_recognition": ("rendered_lines", 128, 800),
 }
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
@@ -95,7 +90,7 @@ class Program(Strict):
 
 
 class Pictures(Strict):
-    kind: Literal["composed_detection", "composed_classification", "rendered_pages", "folder"]
+    kind: Kind
     path: str | None = None
     count: StrictInt = Field(gt=0)
 
@@ -241,7 +236,7 @@ class Recipe(Strict):
     weights: list[Annotated[Source, AfterValidator(_both_files)]] = []  # tried in order
     program: Program
     preprocess: Preprocess
-    postprocess: ClassificationPost | DetectionPost | TextDetectionPost = Field(discriminator="kind")
+    postprocess: Postprocess = Field(discriminator="kind")
     labels: str  # a file of recipes/labels, or one beside the recipe that names it
     data: Data
     prune: Prune | None = None
@@ -322,7 +317,8 @@ def label_names(recipe: Recipe) -> list[str]:
     if not file.is_file():
         raise EdgekitError("EK401", f"Recipe '{recipe.name}': the labels file '{recipe.labels}' is missing.")
     try:
-        return file.read_text(encoding="utf-8-sig").rstrip().split("\n")
+        # A dictionary's last line may be a space of some kind.
+        return file.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
         raise EdgekitError("EK408", f"The labels file {file} is not text in UTF-8.") from error
 

@@ -13,7 +13,7 @@ from edgekit.console import Progress
 from edgekit.data.cutouts import Split
 from edgekit.data.files import sha256_of
 from edgekit.data.images import ImageSet
-from edgekit.folder import ModelFolder
+from edgekit.folder import ModelFolder, TaskName
 from edgekit.recipe import Convert, Distil, Prune, Quantize, Recipe
 from edgekit.stage_cache import Done
 
@@ -39,8 +39,10 @@ class Run:
         self.depended[f"{name}{tag}"] = components
         return done
 
-    def pictures(self, recipe: Recipe | None, data: Path | None, split: Split) -> ImageSet:
-        return plan.pictures(recipe, data, split, self.cache, self.offline, self.progress)
+    def pictures(
+        self, recipe: Recipe | None, data: Path | None, split: Split, task: TaskName | None = None
+    ) -> ImageSet:
+        return plan.pictures(recipe, data, split, self.cache, self.offline, self.progress, task)
 
     def fetch(self, recipe: Recipe) -> Done:
         from edgekit.stages import fetch as stage

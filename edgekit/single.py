@@ -150,7 +150,8 @@ def validate(
         before, targets = None, plan.original_targets(section)
         if targets is not None and ModelFolder.open(source.path).info.is_pruned:
             before = run.original(original, targets)
-        evaluation = run.pictures(recipe, data, "evaluation")
+        task = ModelFolder.open(source.path).info.task
+        evaluation = run.pictures(recipe, data, "evaluation", task)
         validated = run.validate(original, before, exported, converted, evaluation)
         if out is not None:
             stage_cache.copy_out(validated, out)

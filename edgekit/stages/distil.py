@@ -54,8 +54,8 @@ def run(
     """`work` keeps the teacher's answers and checkpoints: a run that was killed goes on from there."""
     if len(images.paths) < 2 * HELD_OUT:
         raise EdgekitError("EK407", f"Distillation needs {2 * HELD_OUT} pictures, found {len(images.paths)}.")
-    student = edit.fold_batch_norm(graph.read(model.program, model.parameters))
-    original = edit.fold_batch_norm(graph.read(teacher.program, teacher.parameters))
+    student = edit.fold_batch_norm(model.read())
+    original = edit.fold_batch_norm(teacher.read())
     classes = evaluate.class_labels(labels, [p.name for p in images.paths]) if labels is not None else None
 
     def examples(held_out: bool) -> Examples:
