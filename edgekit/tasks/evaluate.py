@@ -69,9 +69,12 @@ def importance(info: ModelInfo, outputs: dict[str, NDArray[np.float32]]) -> dict
     """How much each value of a raw output matters to the final answer; an output that is left out: evenly.
 
     A detector's boxes matter where it sees something, so by the square of the best class score there. Most
-    anchors are background, and their boxes are never looked at.
+    anchors are background, and their boxes are never looked at. A recogniser's steps matter where it reads
+    something: most of a short line is padding, whose logits wander without a letter coming of it.
     """
     post = info.postprocess
+    if isinstance(post, TextRecognitionPost):
+        return {name: text_recognition.importance(steps) for name, steps in outputs.items()}
     if not isinstance(post, DetectionPost) or post.scores not in outputs or post.boxes not in outputs:
         return {}
     return {post.boxes: outputs[post.scores].max(axis=1)[:, :, None] ** 2}

@@ -20,6 +20,7 @@ from edgekit.errors import EdgekitError
 from edgekit.folder import TextRecognitionPost
 
 BLANK = 0  # CTC's class for "no new character"
+_EMPTY = 0.001  # how much a step counts that is no letter's
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,16 @@ def decode(
     alphabet = characters(labels, spec)
     score = float(probabilities.max(axis=1)[kept].mean())
     return Reading("".join(alphabet[k] for k in best[kept]), score)
+
+
+def importance(steps: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """[N, steps, 1] of logits or probabilities [N, steps, classes]: 1 where a character is read and on either
+    side of it, little elsewhere."""
+    read = steps.argmax(axis=2) != BLANK
+    near = read.copy()
+    near[:, 1:] |= read[:, :-1]
+    near[:, :-1] |= read[:, 1:]
+    return np.where(near, 1, _EMPTY).astype(np.float32)[..., None]
 
 
 def normalised(text: str) -> str:

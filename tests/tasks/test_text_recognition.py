@@ -17,6 +17,7 @@ from edgekit.tasks.text_recognition import (
     compared,
     decode,
     edits,
+    importance,
     normalised,
     read_labels,
     scores,
@@ -105,6 +106,14 @@ def test_rates_are_over_all_characters() -> None:
     assert compared(["abcd", "x"], ["abcd", "y"]) == (0.5, 0.2)
     assert compared([], []) == (None, None)
     assert compared([""], ["ab"]) == (0.0, None)
+
+
+def test_steps_without_letters_hardly_count() -> None:
+    path = [(0, 0.9)] * 3 + [(2, 0.6), (0, 0.9), (0, 0.9), (0, 0.9), (1, 0.5)]
+    found = importance(np.stack([steps(*path), steps(*[(0, 0.9)] * 8)]))
+    assert found.shape == (2, 8, 1) and found.dtype == np.float32
+    assert found[0, :, 0].round(2).tolist() == [0, 0, 1, 1, 1, 0, 1, 1]
+    assert 0 < found.min() < 0.01, "a line without letters can still be judged"
 
 
 def test_what_is_normalised() -> None:
