@@ -30,6 +30,7 @@ from edgekit.data.kinds import Kind
 from edgekit.data.sources import Source
 from edgekit.errors import EdgekitError
 from edgekit.folder import Postprocess, Preprocess, Strict, TaskName
+from edgekit.models import Name
 from edgekit.recipe_errors import check_keys, fields, from_pydantic, item, join, members, nearest
 
 # How thresholds are chosen; `pact` is a word that recipes may already hold in a preset.
@@ -75,8 +76,9 @@ def _gate_text(value: Any) -> Any:
     return value
 
 
-def _both_files(source: Source) -> Source:
-    if missing := sorted({"pdmodel", "pdiparams"} - set(source.files)):
+def _whole(source: Source) -> Source:
+    missing = sorted({"pdmodel", "pdiparams"} - set(source.files))
+    if missing and "onnx" not in source.files:  # that one is for a definition
         raise ValueError(f"expected the files pdmodel and pdiparams, but {' and '.join(missing)} is missing")
     return source
 
@@ -87,6 +89,13 @@ class Program(Strict):
     cut: str | None = None  # the op that is cut off with all that follows, such as multiclass_nms3
     outputs: dict[str, str] = {}  # name that post-processing uses -> tensor of the program
     input_shape: list[Annotated[StrictInt, Field(gt=0)]] = Field(min_length=4, max_length=4)
+
+
+class Definition(Strict):
+    """A network of edgekit's own, into which the weights of an ONNX file of the same network are loaded."""
+
+    name: Name
+    classes: StrictInt = Field(gt=0)
 
 
 class Pictures(Strict):
@@ -233,7 +242,8 @@ class Recipe(Strict):
     base: str | None = None
     description: str = ""
     licence: str = ""
-    weights: list[Annotated[Source, AfterValidator(_both_files)]] = []  # tried in order
+    weights: list[Annotated[Source, AfterValidator(_whole)]] = []  # tried in order
+    definition: Definition | None = None  # None: the weights come with their program
     program: Program
     preprocess: Preprocess
     postprocess: Postprocess = Field(discriminator="kind")
@@ -268,6 +278,15 @@ class Recipe(Strict):
     def _same_task(self) -> Recipe:
         if self.postprocess.kind != self.task:
             raise ValueError(f"postprocess.kind is '{self.postprocess.kind}', but the task is '{self.task}'")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit_the_definition(self) -> Recipe:
+        for source in self.weights:
+            if ("onnx" in source.files) != (self.definition is not None):
+                raise ValueError(
+                    "expected a file onnx in weights with a definition, and pdmodel and pdiparams without one"
+                )
         return self
 
 

@@ -9,5 +9,7 @@ Kind = Literal[
     "composed_classification",
     "rendered_pages",
     "rendered_lines",
+    "turned_pages",
+    "turned_lines",
     "folder",
 ]

@@ -41,27 +41,38 @@ def render(
     seed: int,
     into: Path,
     progress: Progress | None = None,
+    *,
+    turned: bool = False,
 ) -> None:
     """`count` JPEGs in `into/images`, `into/labels.txt` in PaddleOCR's format for recognition, and
-    `into/origin.json`."""
+    `into/origin.json`.
+
+    `turned`: every other one upside down; the labels are 0 and 1, in PaddleClas's format.
+    """
+    kind = "turned_lines" if turned else "rendered_lines"
     backgrounds = sorted(
         file for file, of in background_splits().items() if of == split and stock.background(file).is_file()
     )
     read = lru_cache(None)(lambda file: read_image(stock.background(file)))
     rows: list[str] = []
     for index in range(count):
-        rng = generator(seed, "rendered_lines", split, index)
+        rng = generator(seed, kind, split, index)
         desk = Desk(rng, corpus.corpus(split), fonts, fonts_of(split, True), fonts_of(split, False))
         picture, text = line(desk, read(backgrounds[int(rng.integers(len(backgrounds)))]))
         name = f"images/{index:06d}.jpg"
         seen = degrade.degrade(picture, rng) if desk.chance(DEGRADED) else degrade.as_seen(picture)
+        if turned:
+            halves = index % 2
+            seen = np.ascontiguousarray(seen[::-1, ::-1]) if halves else seen
+            rows.append(f"{name} {halves}\n")
+        else:
+            rows.append(f"{name}\t{text}\n")
         write_bytes(into / name, degrade.jpeg(seen, rng))
-        rows.append(f"{name}\t{text}\n")
         if progress:
             progress(f"render {split} lines", index + 1, count)
     write_bytes(into / LABELS, "".join(rows).encode())
     origin = {
-        "kind": "rendered_lines",
+        "kind": kind,
         "split": split,
         "count": count,
         "seed": seed,

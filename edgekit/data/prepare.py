@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import model_validator
@@ -58,8 +59,10 @@ class _Rendered:
 _RENDERED = {
     "rendered_pages": _Rendered("pages", pages.RULE, pages.render),
     "rendered_lines": _Rendered("lines", lines.RULE, lines.render),
+    "turned_pages": _Rendered("pages, turned by quarters", pages.RULE, partial(pages.render, turned=True)),
+    "turned_lines": _Rendered("lines, some upside down", lines.RULE, partial(lines.render, turned=True)),
 }
-LABELS = "labels.txt"  # of rendered text, in PaddleOCR's format
+LABELS = "labels.txt"  # of rendered text
 
 
 def prepare(

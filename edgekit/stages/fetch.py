@@ -27,7 +27,7 @@ from edgekit.folder import (
     TextDetectionPost,
     TextRecognitionPost,
 )
-from edgekit.recipe import Recipe
+from edgekit.recipe import Definition, Recipe
 from edgekit.tasks.text_recognition import check_classes
 
 Array = npt.NDArray[np.generic]
@@ -35,7 +35,9 @@ Array = npt.NDArray[np.generic]
 
 def components(recipe: Recipe) -> dict[str, Any]:
     """What a fetched folder depends on."""
+    definition = recipe.definition
     return {
+        "definition": definition.model_dump() if definition is not None else None,
         "weights": [source.model_dump(mode="json") for source in recipe.weights],
         "program": recipe.program.model_dump(),
         "preprocess": recipe.preprocess.model_dump(),
@@ -54,8 +56,19 @@ def run(recipe: Recipe, out: Path, cache: Path, offline: bool, log: Callable[[st
         )
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         got = sources.fetch(list(recipe.weights), Path(scratch), cache, offline, log)
-        adopt(got.files["pdmodel"], got.files["pdiparams"], recipe, out, got.origin)
+        if recipe.definition is not None:
+            adopt(*_defined(recipe, recipe.definition, got.files["onnx"]), recipe, out, got.origin)
+        else:
+            adopt(got.files["pdmodel"], got.files["pdiparams"], recipe, out, got.origin)
     return f"{recipe.name} from {got.origin}"
+
+
+def _defined(recipe: Recipe, definition: Definition, weights: Path) -> tuple[Path, Path]:
+    """A program of edgekit's own definition with these weights, beside their file."""
+    from edgekit.models.export import export
+
+    height, width = recipe.program.input_shape[2:]
+    return export(definition.name, definition.classes, weights, (height, width), weights.parent)
 
 
 def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: str) -> None:
