@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     "agreement_ap", "same_class", "top1_agreement", "top1_agreement_sure", "kl_divergence",
-    "agreement_hmean", "agreement_hmean75", "ap", "ap_drop", "hmean", "hmean75", "hmean_drop", "cosine",
+    "agreement_hmean", "agreement_hmean75", "agreement_exact", "agreement_cer", "ap", "ap_drop", "top1",
+    "top1_drop", "hmean", "hmean75", "hmean_drop", "exact", "exact_drop", "cer", "cer_rise", "cosine",
     "sqnr_db", "max_abs_diff", "identical_answers", "size_ratio", "n",
 )  # fmt: skip
 
@@ -112,14 +113,15 @@ def collect(
     """The report as `edgekit.report.schema.Report` wants it, without the bundle's files."""
     from edgekit import cpu
     from edgekit.folder import ModelFolder
-    from edgekit.program import cost, graph
+    from edgekit.program import cost
     from edgekit.quantization import analysis, rule, table
 
     quantized = (exported / table.FILE).is_file()
-    program = graph.load(exported)
+    model = ModelFolder.open(exported)
+    program = model.read()
     layers = table.load(exported).layers if quantized else rule.layers(program, ["*"])
     macs = sum(layer.macs for layer in layers)
-    lineage = ModelFolder.open(exported).info.lineage
+    lineage = model.info.lineage
     pruned = next((entry for entry in lineage if entry.get("stage") == "prune"), None)
     kernels = json.loads((converted / "convert.json").read_text())["kernels"]
     int8_nb = f"{recipe.name}.int8.nb"

@@ -90,7 +90,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
 
 def plain(model: ModelFolder, section: Quantize, pictures: Sequence[Floats], progress: Progress) -> Subject:
     """A float model as `section.thresholds` would quantize it. Raises EK110 when it would not."""
-    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    program = edit.fold_batch_norm(model.read())
     layers = rule.layers(program, section.keep_float)
     _check(model, layers)
     found = quantize.calibrate(program, layers, pictures, progress)
@@ -120,7 +120,7 @@ def of_table(model: ModelFolder) -> Subject:
         else layer
         for layer in scales.quantized
     ]
-    original = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    original = edit.fold_batch_norm(model.read())
     for layer in before:
         for made in (original, rounded):
             if not made.params.keys() >= set(_parameters(layer)):

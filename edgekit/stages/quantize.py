@@ -64,7 +64,7 @@ _ONE_SCALE = frozenset(
 
 def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, progress: Progress) -> str:
     start = time.monotonic()
-    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    program = edit.fold_batch_norm(model.read())
     layers = rule.layers(program, section.keep_float)
     seen = [picture(path, model.info) for path in images.paths]
     pictures = [each.tensor for each in seen]
@@ -291,11 +291,12 @@ def fill(
     )
 
 
-def _tensors(layers: list[Layer]) -> list[str]:
-    wanted: dict[str, None] = {}
+def _tensors(layers: list[Layer]) -> dict[str, int]:
+    """What some target quantizes, and the axis of its channels."""
+    wanted: dict[str, int] = {}
     for layer in layers:
         if layer.int8:
-            wanted[layer.input] = None
+            wanted[layer.input] = -1 if layer.type == "matmul" else 1
             if layer.type != "matmul":
-                wanted[layer.relu or layer.output] = None
-    return list(wanted)
+                wanted[layer.relu or layer.output] = 1
+    return wanted
