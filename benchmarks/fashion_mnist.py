@@ -170,6 +170,7 @@ def quantized(folder: Path, out: Path, data: Pictures, *options: str) -> dict[st
     minutes = edgekit("quantize", folder, out, "--recipe", str(folder / "fashion.yaml"), *options)
     edgekit("convert", out, Path(f"{out}.files"))
     program = write_paddle.simulated(graph.load(out / table.INT8))
+    Path(f"{out}.simulated").mkdir()
     graph.write(program, Path(f"{out}.simulated"))
     files = (Path(f"{out}.simulated") / f"inference.{kind}" for kind in ("pdmodel", "pdiparams"))
     return {

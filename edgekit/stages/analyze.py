@@ -133,7 +133,7 @@ def of_table(model: ModelFolder) -> Subject:
     repairs: list[str] = []
     for entry in model.info.lineage:
         if entry.get("stage") == "quantize":
-            repairs = entry.get("repair", [])
+            repairs = [how for how in entry.get("repair", []) if how not in entry.get("undone", [])]
     return Subject(" + ".join([scales.method, *repairs]), program, rounded, scales)
 
 

@@ -71,15 +71,19 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     found = calibrate(program, layers, pictures, progress)
     fitted, some = held_out(pictures)
     judge = Judge(program, some, partial(evaluate.importance, model.info))
-    errors = {}
+    errors: dict[str, float] = {}
+    undone: list[str] = []
     count = len(pictures)
     chosen_by: Analysis | None = None
-    for how, step, analysed in repaired(
+    for how, step, error, analysed in repaired(
         model.info, program, layers, found, section, count, fitted[:REPAIRS], judge,
         lambda: Agreement(model.info, program, seen), progress,
     ):  # fmt: skip
-        made, errors[how] = step, judge.error(step.simulated(), optimise=False)
-        chosen_by = analysed or chosen_by
+        errors[how] = error
+        if step is None:
+            undone.append(how)
+            continue
+        made, chosen_by = step, analysed or chosen_by
     if "thresholds" in section.repair:
         ranges = {name: histogram.channels for name, histogram in found.items()}
         with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
@@ -101,11 +105,14 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         # Of the outputs, over their variance: before any repair, after each. No weight is rounded for these
         # pictures, but thresholds know their ranges, and the rescue chooses by them.
         "errors": errors,
+        "undone": undone,
         "pictures": len(images.paths),
         "data": images.digest,
     }
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
-    told = ", ".join(f"{error:.3g} {how}" for how, error in errors.items())
+    told = ", ".join(
+        f"{error:.3g} {how}{' (undone)' if how in undone else ''}" for how, error in errors.items()
+    )
     return (
         f"{section.thresholds} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
         f"{share:.0%} of the MACs; error of the outputs {told}; in {time.monotonic() - start:.1f} s"
@@ -123,9 +130,9 @@ def repaired(
     judge: Judge,
     agreement: Callable[[], Agreement],
     progress: Progress,
-) -> Iterator[tuple[str, Int8, Analysis | None]]:
-    """The method's own thresholds, and one repair after another on top: (name, what it makes, and what the
-    rescue chose by).
+) -> Iterator[tuple[str, Int8 | None, float, Analysis | None]]:
+    """The method's own thresholds, and one repair after another on top: (name, what it makes, the error of
+    the outputs, and what the rescue chose by). What makes the error larger is undone: None.
 
     `found` is of `count` pictures; `pictures` are for the repairs.
     """
@@ -140,9 +147,11 @@ def repaired(
         return Int8(made, repair.with_grids(scales, grids, names))
 
     made = built(layers)
-    yield section.thresholds, made, None
+    error = judge.error(made.simulated(), optimise=False)
+    yield section.thresholds, made, error, None
     for place, how in enumerate(section.repair):
         seen = None
+        before, best = (made, grids, layers), error
         if how == "gptq":
             steps = rounding.steps(made.program, made.table, pictures)
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
@@ -169,7 +178,12 @@ def repaired(
                 factors = how == "equalise"
                 grids = repair.grids(program, layers, ranges, pictures, advance, factors=factors)
             made = built(layers)
-        yield how, made, seen
+        error = judge.error(made.simulated(), optimise=False)
+        if error > best:
+            yield how, None, error, None
+            (made, grids, layers), error = before, best
+        else:
+            yield how, made, error, seen
 
 
 def _fewest(
