@@ -96,7 +96,18 @@ def closing(report: Report, out: Path) -> list[str]:
         lines.append(
             f"{timing.engine}, one thread, in turns: {times} ({timing.speedup:.2f} x as fast) on {timing.cpu}"
         )
+        if timing.int8_ms is not None and report.default == "fp32.onnx":
+            lines.append("int8 is slower than float here: the manifest's default is the float ONNX")
     return [*lines, f"{report.verdict}: {out} (open {out / 'report.html'})"]
+
+
+def default_onnx(names: list[str], latency: dict[str, Any] | None) -> str | None:
+    """The role of the ONNX file to run: int8.onnx, or fp32.onnx where int8 was measured to be slower."""
+    roles = [role for role in ("int8.onnx", "fp32.onnx") if any(name.endswith(role) for name in names)]
+    int8_ms = (latency or {}).get("int8_ms")
+    if latency is not None and int8_ms is not None and int8_ms > latency["float_ms"]:
+        roles.reverse()
+    return roles[0] if roles else None
 
 
 def collect(
@@ -147,6 +158,7 @@ def collect(
             "This processor has no VNNI: uint8 x int8 sums saturate here, so int8 accuracy "
             "looks worse than on ARM."
         )
+    default = default_onnx([path.name for path in converted.glob("*.onnx")], measured["latency"])
     only = {}
     if quantized:
         scales = table.load(exported)
@@ -165,6 +177,7 @@ def collect(
         "metrics": measured["metrics"],
         "outputs": measured["outputs"],
         "latency": measured["latency"],
+        "default": default,
         "model": {
             "params": cost.parameter_count(program),
             "macs": macs,

@@ -512,3 +512,19 @@ def test_the_page_fits_a_phone(tmp_path):
     assert source.count("<table") == len(re.findall(r'<div class="scroll[^>]*><table', source))
     assert not [item for item in page.attributes if item[:2] == ("svg", "width")]
     assert "@media print" in source and "prefers-color-scheme: dark" in source
+
+
+@pytest.mark.parametrize(
+    ("names", "latency", "role"),
+    (
+        (["m.fp32.onnx", "m.int8.onnx"], {"float_ms": 2.0, "int8_ms": 1.0}, "int8.onnx"),
+        (["m.fp32.onnx", "m.int8.onnx"], {"float_ms": 1.0, "int8_ms": 2.0}, "fp32.onnx"),
+        (["m.fp32.onnx", "m.int8.onnx"], None, "int8.onnx"),
+        (["m.fp32.onnx"], {"original_ms": 2.0, "float_ms": 1.0}, "fp32.onnx"),
+        ([], None, None),
+    ),
+)
+def test_the_faster_file_is_the_one_to_run(names: list[str], latency: Any, role: str | None) -> None:
+    from edgekit.reporting import default_onnx
+
+    assert default_onnx(names, latency) == role
