@@ -155,8 +155,8 @@ def main() -> None:
         start, run.done = time.monotonic(), []
         done = run.prune(first, section, calibration)
         if section.distil is not None:
-            with_section = recipe.model_copy(update={"prune": section})
-            done = run.distil(done, first, section.distil, run.pictures(with_section, None, "training"))
+            training = run.pictures(recipe, None, "training", section.distil.pictures)
+            done = run.distil(done, first, section.distil, training)
         model = ModelFolder.open(done.path)
         values = measured(model, evaluation, reference, answers(model, evaluation, progress))
         made = row(run.done, section, model, values)

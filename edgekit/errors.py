@@ -18,6 +18,7 @@ CODES: dict[str, tuple[int, str]] = {
     "EK107": (USAGE, "options that do not go together"),
     "EK108": (USAGE, "a pruning budget that cannot be met"),
     "EK109": (USAGE, "a model with no group of channels that can be pruned"),
+    "EK110": (USAGE, "a model with no layer that can be int8"),
     "EK301": (GATE, "a gate failed"),
     "EK401": (INPUT, "a model, weights or data file is missing"),
     "EK402": (INPUT, "a file has the wrong sha256"),

@@ -17,7 +17,7 @@ from edgekit.data.images import ImageSet
 from edgekit.data.prepare import DataSpec
 from edgekit.errors import EdgekitError
 from edgekit.folder import TaskName
-from edgekit.recipe import Convert, Distil, Prune, Quantize, Recipe
+from edgekit.recipe import Convert, Distil, Pact, Prune, Quantize, Recipe
 from edgekit.result import Result
 from edgekit.stage_cache import Done
 
@@ -25,11 +25,13 @@ from edgekit.stage_cache import Done
 VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
-    "distil": 2,
-    "quantize": 5,
-    "export": 3,
-    "convert": 3,
+    "distil": 3,
+    "quantize": 7,
+    "pact": 1,
+    "export": 4,
+    "convert": 4,
     "validate": 2,
+    "analyze": 1,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.
@@ -75,9 +77,33 @@ def distil_components(
 def quantize_components(model: str, section: Quantize, pictures: str) -> dict[str, Any]:
     return {
         "model": model,
-        "quantize": section.model_dump(mode="json", by_alias=True),  # --dry names the user's keys
+        # By alias: --dry names the user's keys. Training comes later and is no part of this stage.
+        "quantize": section.model_dump(mode="json", by_alias=True, exclude={"method", "start", "pact"})
+        | {"method": section.thresholds},
         "pictures": pictures,
         "version": VERSIONS["quantize"],
+    }
+
+
+def pact_components(
+    model: str, teacher: str, section: Pact, pictures: str, labels: str | None
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "teacher": teacher,
+        "pact": section.model_dump(mode="json"),
+        "pictures": pictures,
+        "labels": labels,
+        "version": VERSIONS["pact"],
+    }
+
+
+def analyze_components(model: str, section: Quantize, pictures: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "quantize": {"method": section.thresholds, "float": section.keep_float},
+        "pictures": pictures,
+        "version": VERSIONS["analyze"],
     }
 
 
@@ -112,13 +138,11 @@ def original_targets(section: Convert) -> Convert | None:
     return Convert(targets=targets) if targets else None
 
 
-def wanted_pictures(recipe: Recipe, split: Split) -> tuple[DataSpec, int]:
-    """Of which kind the pictures of a split are, and how many. Training has pictures like calibration."""
+def wanted_pictures(recipe: Recipe, split: Split, count: int | None = None) -> tuple[DataSpec, int]:
+    """Of which kind the pictures of a split are, and how many. Training has pictures like calibration, as
+    many (`count`) as its section says."""
     found = recipe.data.evaluation if split == "evaluation" else recipe.data.calibration
-    count = found.count
-    if split == "training" and recipe.prune is not None and recipe.prune.distil is not None:
-        count = recipe.prune.distil.pictures
-    return DataSpec(kind=found.kind, path=found.path, task=recipe.task), count
+    return DataSpec(kind=found.kind, path=found.path, task=recipe.task), count or found.count
 
 
 def pictures(
@@ -128,15 +152,16 @@ def pictures(
     cache: Path,
     offline: bool,
     progress: Progress,
+    count: int | None = None,
     task: TaskName | None = None,
 ) -> ImageSet:
-    """The pictures of a split: the user's own (`--data`), or what the recipe says. `task`: of a model that
-    comes without a recipe."""
+    """The pictures of a split: the user's own (`--data`), or what the recipe says, `count` for training.
+    `task`: of a model that comes without a recipe."""
     if data is not None:
         task = recipe.task if recipe is not None else task
-        spec, count, seed = DataSpec(kind="folder", path=str(data), task=task), None, 0
+        spec, number, seed = DataSpec(kind="folder", path=str(data), task=task), None, 0
     elif recipe is not None:
-        (spec, count), seed = wanted_pictures(recipe, split), recipe.data.seed
+        (spec, number), seed = wanted_pictures(recipe, split, count), recipe.data.seed
     else:
         raise EdgekitError(
             "EK107", "Which pictures? Give your own with --data, or a --recipe that names some."
@@ -150,7 +175,7 @@ def pictures(
                 advances[label] = bars.enter_context(progress.task(label, total))
             advances[label]()
 
-        return prepare.prepare(spec, split, count, seed, cache, offline, progress.line, advance)
+        return prepare.prepare(spec, split, number, seed, cache, offline, progress.line, advance)
 
 
 def open_done(model: Path, recipe: Recipe | None, scratch: Path) -> Done:
@@ -187,12 +212,12 @@ def explain(
         )
         return key
 
-    def digest(split: Split) -> str | None:
+    def digest(split: Split, count: int | None = None) -> str | None:
         if data is None:
-            spec, count = wanted_pictures(recipe, split)
-            if not prepare.is_ready(spec, split, count, recipe.data.seed, cache):
+            spec, number = wanted_pictures(recipe, split, count)
+            if not prepare.is_ready(spec, split, number, recipe.data.seed, cache):
                 return None
-        return pictures(recipe, data, split, cache, True, progress).digest
+        return pictures(recipe, data, split, cache, True, progress, count).digest
 
     key = first = add("fetch", fetch.components(recipe))
     if recipe.prune is not None or recipe.quantize is not None:
@@ -207,13 +232,18 @@ def explain(
                 measured = add("sensitivity", sensitivity_components(key, wanted, seen), tag)
             key = add("prune", prune_components(first, key, measured, wanted, seen), tag)
         if section.distil is not None:
-            training = digest("training")
+            training = digest("training", section.distil.pictures)
             known = known and training is not None
             key = add(
                 "distil", distil_components(key, first, section.distil, training or "not made yet", None)
             )
     if recipe.quantize is not None:
         key = add("quantize", quantize_components(key, recipe.quantize, calibration or "not made yet"))
+        if recipe.quantize.method == "pact":
+            training = digest("training", recipe.quantize.pact.pictures)
+            known = known and training is not None
+            how = recipe.quantize.pact
+            key = add("pact", pact_components(key, first, how, training or "not made yet", None))
     key = add("export", export_components(key))
     key = add("convert", convert_components(key, recipe.convert))
     evaluation = digest("evaluation")

@@ -33,8 +33,8 @@ from edgekit.folder import Postprocess, Preprocess, Strict, TaskName
 from edgekit.models import Name
 from edgekit.recipe_errors import check_keys, fields, from_pydantic, item, join, members, nearest
 
-# How thresholds are chosen; `pact` is a word that recipes may already hold in a preset.
-METHODS = ("kl", "mse")
+# How thresholds are chosen; `pact` trains them, and the weights.
+METHODS = ("kl", "mse", "pact")
 Target = Literal["onnx", "lite-arm", "lite-x86"]
 
 # The pictures that a task brings along: their kind, how many for calibration and how many for evaluation.
@@ -128,13 +128,39 @@ class Rescue(Strict):
 Repair = Literal["thresholds", "equalise", "rescue", "gptq"]  # in the order in which they can follow
 
 
+class Training(Strict):
+    """On the float program's answers; no labels needed."""
+
+    minutes: float = Field(gt=0, default=15)
+    pictures: StrictInt = Field(gt=0, default=1024)  # of the training split
+    batch: StrictInt = Field(gt=0, default=8)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(gt=0, default=1e-3)  # relative to the size of each channel's weights
+    seed: StrictInt = Field(default=0, ge=0)
+
+
+class Pact(Training):
+    """Training with int8's roundings, and with clipping values that learn, too."""
+
+    learning_rate: float = Field(gt=0, default=1e-4)
+    clip_rate: float = Field(ge=0, default=1.0)  # learning rate of clipping values, over that of weights
+    clip_decay: float = Field(ge=0, default=1e-4)  # of their squares, in units of about what they were
+
+
 class Quantize(Strict):
     method: str = "kl"
+    start: Literal["kl", "mse"] = "kl"  # the thresholds that `pact` begins with
+    pact: Pact = Pact()
     keep_float: list[str] = Field(default=[], alias="float")  # glob patterns of layers that stay float
     # Without training: a threshold per tensor by the error of its readers' answers; the same with factors per
     # channel; some layers left in float; weights rounded together, with biases that keep the means.
     repair: list[Repair] = list(get_args(Repair))
     rescue: Rescue = Rescue()
+
+    @property
+    def thresholds(self) -> str:
+        """The method of the thresholds, before any training."""
+        return self.start if self.method == "pact" else self.method
 
     @field_validator("repair")
     @classmethod
@@ -154,15 +180,8 @@ def _share(value: Any) -> Any:
 Reduction = Annotated[str, BeforeValidator(_share)]
 
 
-class Distil(Strict):
-    """Training of the pruned program on the float one's answers; no labels needed."""
-
-    minutes: float = Field(gt=0, default=15)
-    pictures: StrictInt = Field(gt=0, default=1024)  # of the training split
-    batch: StrictInt = Field(gt=0, default=8)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(gt=0, default=1e-3)  # relative to the size of each channel's weights
-    seed: StrictInt = Field(default=0, ge=0)
+class Distil(Training):
+    """Training of the pruned program."""
 
 
 _ONE_ROUND = 0.05  # the largest share of a budget that is met in one round

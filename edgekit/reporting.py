@@ -14,6 +14,7 @@ from edgekit.stage_cache import ENGINES, Done
 
 if TYPE_CHECKING:
     from edgekit.data.images import ImageSet
+    from edgekit.quantization.analysis import Analysis
     from edgekit.recipe import Recipe
     from edgekit.report.schema import Report
 
@@ -42,6 +43,42 @@ def gate_lines(rows: list[dict[str, Any]]) -> list[str]:
         + (_number(row["measured"]) if row["measured"] is not None else row["note"])
         for row in rows
     ]
+
+
+def analysis_lines(found: Analysis) -> list[str]:
+    """The worst layers with a sentence each, and what the metric says of them."""
+    from edgekit.quantization.diagnosis import SHOWN
+
+    shown = found.layers[:SHOWN]
+    width = max(len(layer.name) for layer in shown)
+    lines = [
+        f"{found.name}, {found.state}: {len(found.layers)} int8 layers, each alone, on {found.pictures} "
+        "pictures; squared error of the outputs over their variance, SQNR in dB:",
+        f"{'layer':{width}}  {'error':>8}  {'reads':>6}  {'weights':>7}  {'answers':>7}  {'MACs':>6}",
+    ]
+    for layer in shown:
+        reads, weights, answers = (
+            "exact" if value is None else f"{value:.1f}"
+            for value in (layer.sqnr_input, layer.sqnr_weight, layer.sqnr_output)
+        )
+        share = f"{layer.macs / max(1, found.macs):.1%}"
+        lines.append(
+            f"{layer.name:{width}}  {layer.error:8.2g}  {reads:>6}  {weights:>7}  {answers:>7}  {share:>6}  "
+            f"{layer.sentence}"
+        )
+    said = found.confirmation
+    if said is not None:
+        names = ", ".join(
+            f"{name} {_number(value) if value is not None else 'not measured'}"
+            for name, value in said.alone.items()
+        )
+        lines += [
+            f"{said.metric} on {said.pictures} pictures, one of them int8 and all else float: {names}",
+            f"all of them int8: error {said.error:.3g}, {_measured(said.metric, said.agreement)}; these "
+            f"{len(said.names)} in float: error {said.error_without:.3g}, "
+            f"{_measured(said.metric, said.agreement_without)}",
+        ]
+    return lines
 
 
 def closing(report: Report, out: Path) -> list[str]:
@@ -77,7 +114,7 @@ def collect(
     from edgekit import cpu
     from edgekit.folder import ModelFolder
     from edgekit.program import cost
-    from edgekit.quantization import rule, table
+    from edgekit.quantization import analysis, rule, table
 
     quantized = (exported / table.FILE).is_file()
     model = ModelFolder.open(exported)
@@ -142,6 +179,7 @@ def collect(
         "layers": [
             layer.model_dump(include={"name", "type", "macs", "params", "int8", "reason"}) for layer in layers
         ],
+        "analysis": analysis.load(exported) if quantized else None,
         "tensors_only": only,
         "stages": [
             {"name": d.stage, "seconds": d.seconds, "cached": d.cached, "key": d.key, "summary": d.summary}
@@ -160,6 +198,10 @@ def collect(
 
 def _pictures(images: ImageSet) -> dict[str, Any]:
     return {"name": images.name, "n": len(images.paths), "digest": images.digest, "origin": images.origin}
+
+
+def _measured(metric: str, value: float | int | None) -> str:
+    return f"{metric} {'not measured' if value is None else _number(value)}"
 
 
 def _number(value: float | int) -> str:

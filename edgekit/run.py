@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from edgekit.data.cutouts import Split
 from edgekit.data.files import sha256_of
 from edgekit.data.images import ImageSet
 from edgekit.folder import ModelFolder, TaskName
-from edgekit.recipe import Convert, Distil, Prune, Quantize, Recipe
+from edgekit.recipe import Convert, Distil, Pact, Prune, Quantize, Recipe
 from edgekit.stage_cache import Done
 
 
@@ -40,9 +41,14 @@ class Run:
         return done
 
     def pictures(
-        self, recipe: Recipe | None, data: Path | None, split: Split, task: TaskName | None = None
+        self,
+        recipe: Recipe | None,
+        data: Path | None,
+        split: Split,
+        count: int | None = None,
+        task: TaskName | None = None,
     ) -> ImageSet:
-        return plan.pictures(recipe, data, split, self.cache, self.offline, self.progress, task)
+        return plan.pictures(recipe, data, split, self.cache, self.offline, self.progress, count, task)
 
     def fetch(self, recipe: Recipe) -> Done:
         from edgekit.stages import fetch as stage
@@ -106,26 +112,40 @@ class Run:
     def distil(
         self, model: Done, teacher: Done, section: Distil, images: ImageSet, labels: Path | None = None
     ) -> Done:
+        from edgekit.stages import distil as stage
+
         digest = sha256_of(labels) if labels is not None else None
         components = plan.distil_components(model.key, teacher.key, section, images.digest, digest)
+        return self._training("distil", components, stage.run, model, teacher, section, images, labels)
+
+    def pact(
+        self, model: Done, teacher: Done, section: Pact, images: ImageSet, labels: Path | None = None
+    ) -> Done:
+        from edgekit.stages import pact as stage
+
+        digest = sha256_of(labels) if labels is not None else None
+        components = plan.pact_components(model.key, teacher.key, section, images.digest, digest)
+        return self._training("pact", components, stage.run, model, teacher, section, images, labels)
+
+    def _training(
+        self,
+        name: str,
+        components: dict[str, Any],
+        train: Callable[..., str],
+        model: Done,
+        teacher: Done,
+        section: Distil | Pact,
+        images: ImageSet,
+        labels: Path | None,
+    ) -> Done:
         # Answers and checkpoints stay here when the run is killed; the key says what they belong to.
-        work = self.cache / "work" / f"distil-{stage_cache.key_of('distil', components)[:24]}"
+        work = self.cache / "work" / f"{name}-{stage_cache.key_of(name, components)[:24]}"
 
         def make(out: Path) -> str:
-            from edgekit.stages import distil as stage
+            folders = ModelFolder.open(model.path), ModelFolder.open(teacher.path)
+            return train(*folders, section, images, labels, work, out, self.progress)
 
-            return stage.run(
-                ModelFolder.open(model.path),
-                ModelFolder.open(teacher.path),
-                section,
-                images,
-                labels,
-                work,
-                out,
-                self.progress,
-            )
-
-        return self.stage("distil", components, make)
+        return self.stage(name, components, make)
 
     def original(self, first: Done, section: Convert) -> Done:
         """The float original as files, for a pruned model to be measured against."""
@@ -148,6 +168,16 @@ class Run:
             return stage.run(ModelFolder.open(model.path), section, images, out, self.progress)
 
         return self.stage("quantize", components, make)
+
+    def analyze(self, model: Done, section: Quantize, images: ImageSet) -> Done:
+        components = plan.analyze_components(model.key, section, images.digest)
+
+        def make(out: Path) -> str:
+            from edgekit.stages import analyze as stage
+
+            return stage.run(ModelFolder.open(model.path), section, images, out, self.progress)
+
+        return self.stage("analyze", components, make)
 
     def export(self, model: Done) -> Done:
         def make(out: Path) -> str:

@@ -48,9 +48,7 @@ def prune(
             return plan.explain_one("prune", source)
         done = run.prune(source, section, run.pictures(recipe, data, "calibration"))
         if section.distil is not None:
-            # How many pictures to train on is part of the section, which options may have changed.
-            asked = recipe.model_copy(update={"prune": section}) if recipe is not None else None
-            training = run.pictures(asked, data, "training")
+            training = run.pictures(recipe, data, "training", section.distil.pictures)
             done = run.distil(done, source, section.distil, training, labels)
         return _deliver(run, done, out)
 
@@ -71,6 +69,7 @@ def quantize(
     model: Path,
     recipe: Recipe | None,
     *,
+    labels: Path | None,
     data: Path | None,
     out: Path | None,
     force: bool,
@@ -78,7 +77,10 @@ def quantize(
     offline: bool,
     progress: Progress,
 ) -> Result:
-    """A model folder, or a bare program with a recipe -> a folder with a table of scales."""
+    """A model folder, or a bare program with a recipe -> a folder with a table of scales.
+
+    PACT learns from the model itself; from the recipe's float original, when the model has been pruned.
+    """
     run = Run(force, offline, progress)
     with tempfile.TemporaryDirectory() as scratch:
         source = plan.open_done(model, recipe, Path(scratch))
@@ -86,7 +88,42 @@ def quantize(
         out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.quantized"
         if dry:
             return plan.explain_one("quantize", source)
-        return _deliver(run, run.quantize(source, section, run.pictures(recipe, data, "calibration")), out)
+        done = run.quantize(source, section, run.pictures(recipe, data, "calibration"))
+        if section.method == "pact":
+            training = run.pictures(recipe, data, "training", section.pact.pictures)
+            pruned = ModelFolder.open(source.path).info.is_pruned
+            teacher = run.fetch(recipe) if recipe is not None and pruned else source
+            done = run.pact(done, teacher, section.pact, training, labels)
+        return _deliver(run, done, out)
+
+
+def analyze(
+    model: Path,
+    recipe: Recipe | None,
+    *,
+    data: Path | None,
+    out: Path | None,
+    force: bool,
+    dry: bool,
+    offline: bool,
+    progress: Progress,
+) -> Result:
+    """A float or quantized model -> what int8 costs it, layer by layer, as a page and as JSON."""
+    from edgekit.quantization import analysis
+
+    run = Run(force, offline, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = plan.open_done(model, recipe, Path(scratch))
+        section = recipe.quantize if recipe is not None and recipe.quantize is not None else Quantize()
+        out = out or Path("build") / f"{ModelFolder.open(source.path).info.name}.analysis"
+        if dry:
+            return plan.explain_one("analyze", source)
+        done = run.analyze(source, section, run.pictures(recipe, data, "calibration"))
+        delivered = _deliver(run, done, out)
+        found = analysis.load(done.path)
+    assert found is not None  # the stage has just written it
+    lines = [*reporting.analysis_lines(found), f"{delivered.lines[-1]} (open {out / 'analysis.html'})"]
+    return Result(lines, {**delivered.values, **found.model_dump(mode="json")})
 
 
 def export(
@@ -151,7 +188,7 @@ def validate(
         if targets is not None and ModelFolder.open(source.path).info.is_pruned:
             before = run.original(original, targets)
         task = ModelFolder.open(source.path).info.task
-        evaluation = run.pictures(recipe, data, "evaluation", task)
+        evaluation = run.pictures(recipe, data, "evaluation", task=task)
         validated = run.validate(original, before, exported, converted, evaluation)
         if out is not None:
             stage_cache.copy_out(validated, out)

@@ -54,7 +54,7 @@ def collect(
     for feed in feeds():
         answers = {**feed, **run(feed)}
         for name in tensors:
-            top = _channel_maxima(answers[name], tensors[name])
+            top = channel_maxima(answers[name], tensors[name])
             if not np.isfinite(top).all():
                 raise EdgekitError(
                     "EK501",
@@ -71,7 +71,7 @@ def collect(
     return {name: Histogram(counts[name], largest[name], maxima[name]) for name in tensors}
 
 
-def _channel_maxima(values: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+def channel_maxima(values: npt.NDArray[np.float32], axis: int = 1) -> npt.NDArray[np.float32]:
     """max |x| per channel without a temporary of the tensor's size."""
     axes = tuple(k for k in range(values.ndim) if k != axis % values.ndim)
     return np.asarray(np.maximum(values.max(axis=axes), -values.min(axis=axes)), np.float32)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from edgekit.calibration.moments import passes
 from edgekit.calibration.readers import Floats
 from edgekit.program.graph import Program, inputs
+
+T = TypeVar("T")
 
 PROBES = 16  # pictures at most on which errors are measured
 _EVERY = 4  # at least so many pictures for one that is held out
@@ -60,7 +63,7 @@ def raw_outputs(program: Program) -> list[str]:
     ]
 
 
-def held_out(pictures: Sequence[Floats]) -> tuple[list[Floats], list[Floats]]:
+def held_out(pictures: Sequence[T]) -> tuple[list[T], list[T]]:
     """Pictures to fit weights to, and others to measure errors on: a layer with few rows (after a global
     pooling) learns the pictures it is fitted to by heart."""
     every = max(_EVERY, len(pictures) // PROBES)

@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from dataclasses import dataclass
 
 from edgekit.calibration import segments, walks
 from edgekit.calibration.judging import Judge, loss
 from edgekit.calibration.moments import batches
-from edgekit.calibration.readers import Floats
+from edgekit.program.edit import without_hints
 from edgekit.program.graph import Program, inputs, outputs, set_slot
-from edgekit.quantization.table import LEVELS, Layer, Table, dequantized
+from edgekit.quantization.noise import Noise, Reading
+from edgekit.quantization.table import Layer, Table, dequantized
 
 DELIVERED = ".dequantized"
 
 
-def alone(
-    program: Program, table: Table, judge: Judge, advance: Callable[[], None], *, weights: bool = True
-) -> dict[str, float]:
-    """Error of the outputs, over their variance, with one int8 layer at a time: {layer's name: error}.
+@dataclass(frozen=True)
+class Cost:
+    """What int8 does to one layer, and that to the network."""
 
-    `weights=False`: only what the layer reads is rounded. `advance` is called once per layer.
+    error: float  # of the network's outputs, over their variance
+    reading: Reading  # what it reads, rounded
+    output: Noise  # what it answers, bias included
+    output_read: Noise  # the same with float weights
+
+
+def alone(
+    program: Program,
+    table: Table,
+    judge: Judge,
+    advance: Callable[[], None],
+    *,
+    weights: Program | None,
+) -> dict[str, Cost]:
+    """One int8 layer at a time: {layer's name: its cost}, on the pictures of `judge`.
+
+    weights: the program whose weights and biases an int8 layer has, rounded to the table's scales (`program`
+    itself for rounding to nearest); None: weights stay float. `advance` is called once per layer.
     """
+    program = without_hints(program)  # parts of it are loaded hundreds of times
     layers = {layer.name: layer for layer in table.quantized}
     places: dict[str, int] = {}
+    ends: dict[str, int] = {}
     by_weight = {layer.weight: layer.name for layer in layers.values()}
+    by_output = {layer.output: layer.name for layer in layers.values()}
     for place, op in enumerate(program.ops):
-        for name in inputs(op):
-            if name in by_weight:
-                places[by_weight[name]] = place
+        places.update((by_weight[name], place) for name in inputs(op) if name in by_weight)
+        ends.update((by_output[name], place + 1) for name in outputs(op) if name in by_output)
     order = sorted(layers, key=lambda name: places[name])
 
-    def walk(names: Sequence[str], tick: Callable[[], None]) -> dict[str, float]:
+    def walk(names: Sequence[str], tick: Callable[[], None]) -> dict[str, Cost]:
         known = [{program.feeds[0]: batch} for _, batch in batches(judge.pictures, program)]
         position, found = 0, {}
         for name in names:
@@ -41,29 +59,39 @@ def alone(
             needed = [*segments.frontier(program, place), *(n for n in judge.names if n in before)]
             known = segments.advance(program, position, place, list(dict.fromkeys(needed)), known)
             position = place
+            activation = table.activations[layer.input]
+            width = program.params[layer.weight].shape[0] if layer.type == "matmul" else None
+            reading = Reading(activation.threshold, activation.maximum, width)
+            given = [{**b, f"{layer.input}{DELIVERED}": reading.add(b[layer.input])} for b in known]
             made = _with_one(program, table, layer, place, weights)
-            threshold = table.activations[layer.input].threshold
-            given = [{**b, f"{layer.input}{DELIVERED}": _rounded(b[layer.input], threshold)} for b in known]
-            got = segments.advance(made, place, len(program.ops), judge.names, given)
-            found[name] = loss(judge.reference, got)
+            targets = list(dict.fromkeys([*judge.names, layer.output]))
+            got = segments.advance(made, place, len(program.ops), targets, given)
+            float_layer = segments.opened(segments.segment(program, place, ends[name], [layer.output]))
+            output, output_read = Noise(), Noise()
+            for batch, delivered, answered in zip(known, given, got, strict=True):
+                wanted = float_layer(batch)[layer.output]
+                output.add(wanted, answered[layer.output])
+                if weights is not None:
+                    read = {**batch, layer.input: delivered[f"{layer.input}{DELIVERED}"]}
+                    output_read.add(wanted, float_layer(read)[layer.output])
+            if weights is None:
+                output_read = output
+            found[name] = Cost(loss(judge.reference, got), reading, output, output_read)
             tick()
         return found
 
     return walks.dealt(order, walk, advance)
 
 
-def _with_one(program: Program, table: Table, layer: Layer, place: int, weights: bool) -> Program:
+def _with_one(program: Program, table: Table, layer: Layer, place: int, weights: Program | None) -> Program:
     """`program` with one layer that reads a tensor of its own, for others may read the same one."""
     made = program.copy()
     made.add_var(f"{layer.input}{DELIVERED}", made.shape(layer.input))
     op = made.block.ops[place]
     set_slot(op.inputs, "Input" if op.type.endswith("conv2d") else "X", [f"{layer.input}{DELIVERED}"])
-    if weights:
-        value = program.params[layer.weight]
+    if weights is not None:
+        value = weights.params[layer.weight]
         made.params[layer.weight] = dequantized(value, table.weights[layer.weight], layer.axis)
+        if layer.bias is not None:
+            made.params[layer.bias] = weights.params[layer.bias]
     return made
-
-
-def _rounded(x: Floats, threshold: float) -> Floats:
-    step = np.float32(threshold / LEVELS)
-    return np.asarray(np.clip(np.rint(x / step), -LEVELS, LEVELS) * step, np.float32)

@@ -22,7 +22,7 @@ from edgekit.quantization.table import LEVELS
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # s = range ** strength
 _FRACTIONS = np.geomspace(1.0, 0.2, 12)  # of the largest value: thresholds that are tried
 _LEAST = 1e-3  # of the largest channel: a dead channel's factor would only magnify noise
-_PAYS = 0.5  # a factor costs a multiplication: it must leave less than this of the error
+PAYS = 0.5  # a factor costs a multiplication: it must leave less than this of the error
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,19 @@ def consumer(weight: npt.NDArray[np.generic], kind: str, groups: int) -> Consume
     return Consumer(np.abs(flat).max(2), (flat**2).sum(2), flat.shape[2], own=False)
 
 
-def best(values: Floats, ranges: Floats, consumers: Sequence[Consumer], strengths: Sequence[float]) -> Grid:
-    """The grid with the least predicted error; factors only where they pay.
+def alike(channels: int) -> Consumer:
+    """A reader of which nothing is known: every channel counts by its own variance."""
+    return Consumer(np.eye(channels), np.eye(channels), 1, own=True)
+
+
+def best(
+    values: Floats,
+    ranges: Floats,
+    consumers: Sequence[Consumer],
+    strengths: Sequence[float],
+    pays: float = PAYS,
+) -> Grid:
+    """The grid with the least predicted error; factors only where they leave less than `pays` of it.
 
     values: [n, channels] of the tensor; ranges: max |x| per channel.
     """
@@ -96,4 +107,4 @@ def best(values: Floats, ranges: Floats, consumers: Sequence[Consumer], strength
             found.append(Grid(top, float(threshold), factors if strength else None, error))
     plain = min((grid for grid in found if grid.factors is None), key=lambda grid: grid.error)
     evened = min(found, key=lambda grid: grid.error)
-    return evened if evened.error < _PAYS * plain.error else plain
+    return evened if evened.error < pays * plain.error else plain

@@ -12,7 +12,8 @@ behind it is multiplied by r[c].
 These multiplications, and those by channel factors in front of a layer, stay apart: as part of a
 DequantizeLinear or QuantizeLinear with a scale per channel they take ONNX Runtime 1.23 longer.
 
-A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range.
+A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range. Where a
+threshold per channel follows it, r goes into the weights of the float depthwise layers that read it.
 """
 
 from __future__ import annotations
@@ -50,15 +51,19 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
     fetched = {o.name for o in graph.output}
     missing = set(by_weight)
     out: list[Any] = []
-    relus: dict[int, tuple[Layer, str]] = {}
+    relus: dict[int, tuple[Layer, str, FloatArray | None]] = {}
     for node in nodes:
         layer = by_weight.get(node.input[1]) if node.op_type in ("Conv", "MatMul", "Gemm") else None
         if layer is None:
             out.append(node)
             if id(node) in relus:
-                owner, wanted = relus[id(node)]
+                owner, wanted, spread = relus[id(node)]
                 node.output[0] = f"{wanted}.f"
-                out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
+                if spread is None:
+                    out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
+                else:
+                    folded = writer.folded(consumers.get(wanted, []), by_weight, spread)
+                    out += writer.output_pair(f"{wanted}.f", wanted, owner, None if folded else spread, 0)
             continue
         missing.discard(layer.weight)
         source = node.input[0]
@@ -79,8 +84,9 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             continue
         after = consumers.get(node.output[0], [])
         if layer.relu and len(after) == 1 and after[0].op_type == "Relu" and node.output[0] not in fetched:
-            relus[id(after[0])] = (layer, after[0].output[0])
-            writer.ready[after[0].output[0]] = after[0].output[0]
+            relus[id(after[0])] = (layer, after[0].output[0], spread)
+            if spread is None:
+                writer.ready[after[0].output[0]] = after[0].output[0]
             continue
         wanted = node.output[0]
         node.output[0] = f"{wanted}.f"
@@ -88,7 +94,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             out += writer.activation_pair(f"{wanted}.f", layer.output, wanted, nonnegative=False)
             writer.ready[wanted] = wanted
         else:
-            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread)
+            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread, ZERO_POINT)
     if missing:
         raise KeyError(f"layers of the table that the ONNX model does not have: {sorted(missing)}")
     kept = [type(n).FromString(n.SerializeToString()) for n in out]
@@ -135,19 +141,36 @@ class _Writer:
         spread: FloatArray = thresholds / thresholds.max()
         return spread
 
-    def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray) -> list[Any]:
-        """QuantizeLinear + DequantizeLinear of y / r with one scale, times r.
+    def folded(self, readers: list[Any], int8: dict[str, Layer], spread: FloatArray) -> bool:
+        """Whether r could go into the weights of all readers: float depthwise convolutions."""
+        for node in readers:
+            groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+            if node.op_type != "Conv" or node.input[1] in int8 or groups != len(spread):
+                return False
+        for node in readers:
+            value = numpy_helper.to_array(self.constants[node.input[1]])
+            scaled = value * np.repeat(spread, len(value) // len(spread)).reshape(-1, 1, 1, 1)
+            node.input[1] = self.initializer(f"{node.input[1]}.r", scaled.astype(np.float32))
+        return bool(readers)
+
+    def output_pair(
+        self, source: str, result: str, layer: Layer, spread: FloatArray | None, point: int
+    ) -> list[Any]:
+        """QuantizeLinear + DequantizeLinear of y / r with one scale, times r where no reader does that.
 
         DequantizeLinear with a scale per channel does the same in one op, and takes three times as long.
         """
-        s = self.initializer(f"{result}.s", np.float32(max(self.table.outputs[layer.output]) / LEVELS))
-        r = self.initializer(f"{result}.r", spread.reshape(-1, 1, 1))
-        zero = self.zero(ZERO_POINT)
-        return [
+        levels = LEVELS if point else 2 * LEVELS + 1
+        s = self.initializer(f"{result}.s", np.float32(max(self.table.outputs[layer.output]) / levels))
+        zero, even = self.zero(point), result if spread is None else f"{result}.even"
+        made = [
             helper.make_node("QuantizeLinear", [source, s, zero], [f"{result}.q"]),
-            helper.make_node("DequantizeLinear", [f"{result}.q", s, zero], [f"{result}.even"]),
-            helper.make_node("Mul", [f"{result}.even", r], [result]),
+            helper.make_node("DequantizeLinear", [f"{result}.q", s, zero], [even]),
         ]
+        if spread is not None:
+            r = self.initializer(f"{result}.r", spread.reshape(-1, 1, 1))
+            made.append(helper.make_node("Mul", [even, r], [result]))
+        return made
 
     def weight(self, node: Any, layer: Layer, spread: FloatArray | None) -> list[Any]:
         scales = np.array(self.table.weights[layer.weight], np.float32)

@@ -22,7 +22,7 @@ def write(program: Program, table: Table) -> Program:
     by_weight = {layer.weight: layer for layer in table.quantized}
     result: list[Op] = []
     for op in made.ops:
-        layer = _layer(op, by_weight)
+        layer = layer_of(op, by_weight)
         if layer is not None:
             scales = table.weights[layer.weight]
             weight = made.params[layer.weight]
@@ -42,7 +42,7 @@ def write(program: Program, table: Table) -> Program:
                     {"quant_axis": layer.axis, "bit_length": 8},
                 )
             )
-            set_slot(op.inputs, _weight_slot(op), [f"{layer.weight}.dequantized"])
+            set_slot(op.inputs, weight_slot(op), [f"{layer.weight}.dequantized"])
         result.append(op)
     made.replace_ops(result)
     drop_unused(made)
@@ -56,7 +56,7 @@ def activations(program: Program, table: Table) -> Program:
     ready: set[str] = set()
     result: list[Op] = []
     for op in made.ops:
-        layer = _layer(op, by_weight)
+        layer = layer_of(op, by_weight)
         if layer is None:
             result.append(op)
             continue
@@ -81,20 +81,24 @@ def activations(program: Program, table: Table) -> Program:
                     axis,
                 )
             )
-        set_slot(op.inputs, "Input" if op.type.endswith("conv2d") else "X", [f"{source}.dequantized"])
+        set_slot(op.inputs, input_slot(op), [f"{source}.dequantized"])
         result.append(op)
     made.replace_ops(result)
     return made
 
 
-def _weight_slot(op: Op) -> str:
+def input_slot(op: Op) -> str:
+    return "Input" if op.type.endswith("conv2d") else "X"
+
+
+def weight_slot(op: Op) -> str:
     return "Filter" if op.type.endswith("conv2d") else "Y"
 
 
-def _layer(op: Op, by_weight: dict[str, Layer]) -> Layer | None:
+def layer_of(op: Op, by_weight: dict[str, Layer]) -> Layer | None:
     if op.type not in ("conv2d", "depthwise_conv2d", "matmul_v2", "mul"):
         return None
-    names = inputs(op, _weight_slot(op))
+    names = inputs(op, weight_slot(op))
     return by_weight.get(names[0]) if names else None
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from edgekit.quantization.analysis import Analysis
+
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -129,6 +131,7 @@ class Report(Strict):
     latency: Latency | None = None
     model: Model | None = None
     layers: list[Layer] = []
+    analysis: Analysis | None = None  # of the layers before some were left in float
     tensors_only: dict[str, list[str]] = {}  # target -> tensors that only this target quantizes
     stages: list[Stage] = []
     data: Data = Data()

@@ -6,10 +6,15 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from edgekit.quantization.analysis import Analysis
 from edgekit.report import text
+from edgekit.report.plots import plots
 from edgekit.report.schema import Report, parse
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # XML 1.0 forbids these even as references; a file name or an engine's last words may hold them.
 FORBIDDEN_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -67,10 +72,26 @@ def write_junit(report: Report | dict[str, Any], path: Path) -> None:
 
 def write_html(report: Report | dict[str, Any], path: Path) -> None:
     """`report.html`: one file without scripts that loads nothing, for screen, phone and paper."""
-    # Imported here: only this writer needs it, and `edgekit --help` must not wait for it.
+    data = parse(report)
+    page = _template("template.html.j2").render(
+        r=data,
+        headline=text.headline(data),
+        metrics=list(dict.fromkeys(name for values in data.metrics.values() for name in values)),
+        bars=_bars(data),
+    )
+    path.write_text(page, encoding="utf-8", errors="replace")
+
+
+def write_analysis(analysis: Analysis, path: Path) -> None:
+    """`analysis.html`: a page of the same kind."""
+    page = _template("analysis_page.html.j2").render(a=analysis)
+    path.write_text(page, encoding="utf-8", errors="replace")
+
+
+def _template(name: str) -> Template:
+    # Imported here: only pages need it, and `edgekit --help` must not wait for it.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    data = parse(report)
     environment = Environment(
         loader=PackageLoader("edgekit.report", package_path=""),
         autoescape=True,
@@ -78,15 +99,11 @@ def write_html(report: Report | dict[str, Any], path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (text.number, text.against, text.size, text.amount, text.milliseconds, text.percent):
+    for function in (
+        text.number, text.against, text.size, text.amount, text.milliseconds, text.percent, plots,
+    ):  # fmt: skip
         environment.filters[function.__name__] = function
-    page = environment.get_template("template.html.j2").render(
-        r=data,
-        headline=text.headline(data),
-        metrics=list(dict.fromkeys(name for values in data.metrics.values() for name in values)),
-        bars=_bars(data),
-    )
-    path.write_text(page, encoding="utf-8", errors="replace")
+    return environment.get_template(name)
 
 
 def _bars(report: Report) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from edgekit.errors import EdgekitError
 from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder
 from edgekit.program import edit, graph
-from edgekit.quantization import table, write_paddle
+from edgekit.quantization import analysis, table, write_paddle
 
 
 def run(model: ModelFolder, out: Path) -> str:
@@ -29,6 +29,8 @@ def run(model: ModelFolder, out: Path) -> str:
             f"{model.path} has a table of scales but no {table.INT8}/ program. Run edgekit quantize again.",
         )
     shutil.copy2(model.path / table.FILE, out / table.FILE)
+    if (model.path / analysis.FILE).is_file():
+        shutil.copy2(model.path / analysis.FILE, out / analysis.FILE)
     # Written anew from the table, which may have been edited.
     quantized = write_paddle.write(
         edit.lite_ready(write_paddle.unrounded(graph.read(*files))), table.load(model.path)

@@ -21,10 +21,22 @@ from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
-from edgekit.folder import ModelFolder
+from edgekit.folder import ModelFolder, ModelInfo
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
-from edgekit.quantization import kl, mse, repair, rescue, rounding, rule, sensitivity, table, write_paddle
+from edgekit.quantization import (
+    diagnosis,
+    kl,
+    mse,
+    repair,
+    rescue,
+    rounding,
+    rule,
+    sensitivity,
+    table,
+    write_paddle,
+)
+from edgekit.quantization.analysis import Analysis
 from edgekit.quantization.repair import Int8
 from edgekit.quantization.table import Activation, Layer, Table
 from edgekit.quantization.thresholds import Grid
@@ -58,17 +70,28 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors = {}
     count = len(pictures)
-    for how, better in repaired(program, layers, found, section, count, fitted[:REPAIRS], judge, progress):
-        made, errors[how] = better, judge.error(better.simulated(), optimise=False)
+    chosen_by: Analysis | None = None
+    for how, step, seen in repaired(
+        model.info, program, layers, found, section, count, fitted[:REPAIRS], judge, progress
+    ):
+        made, errors[how] = step, judge.error(step.simulated(), optimise=False)
+        chosen_by = seen or chosen_by
+    if "thresholds" in section.repair:
+        ranges = {name: histogram.channels for name, histogram in found.items()}
+        with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
+            better = repair.outputs(made.program, made.table, ranges, fitted[:REPAIRS], advance)
+        made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
     made.table.save(out)
+    if chosen_by is not None:
+        chosen_by.save(out)
     int8 = made.table.quantized
     share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
     entry = {
         "stage": "quantize",
-        "method": section.method,
+        "method": section.thresholds,
         "float": section.keep_float,
         "repair": section.repair,
         # Of the outputs, over their variance: before any repair, after each. No weight is rounded for these
@@ -80,12 +103,13 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
     told = ", ".join(f"{error:.3g} {how}" for how, error in errors.items())
     return (
-        f"{section.method} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
+        f"{section.thresholds} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
         f"{share:.0%} of the MACs; error of the outputs {told}; in {time.monotonic() - start:.1f} s"
     )
 
 
 def repaired(
+    info: ModelInfo,
     program: Program,
     layers: list[Layer],
     found: dict[str, Histogram],
@@ -94,8 +118,9 @@ def repaired(
     pictures: Sequence[Floats],
     judge: Judge,
     progress: Progress,
-) -> Iterator[tuple[str, Int8]]:
-    """The method's own thresholds, and one repair after another on top: (name, what it makes).
+) -> Iterator[tuple[str, Int8, Analysis | None]]:
+    """The method's own thresholds, and one repair after another on top: (name, what it makes, and what the
+    rescue chose by).
 
     `found` is of `count` pictures; `pictures` are for the repairs.
     """
@@ -106,28 +131,36 @@ def repaired(
         made, names = repair.evened(program, layers, grids)
         known = {**found, **{new: found[old] for new, old in names.items()}}
         read = rule.renamed(layers, made)
-        scales = fill(made, read, known, count, section.method)
-        return Int8(made, repair.with_grids(scales, {x: grids.get(names.get(x, x)) for x in known}))
+        scales = fill(made, read, known, count, section.thresholds)
+        return Int8(made, repair.with_grids(scales, grids, names))
 
     made = built()
-    yield section.method, made
-    for how in section.repair:
+    yield section.thresholds, made, None
+    for place, how in enumerate(section.repair):
+        seen = None
         if how == "gptq":
             steps = rounding.steps(made.program, made.table, pictures)
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
                 made = Int8(rounding.rounded(made.program, made.table, pictures, advance), made.table)
         elif how == "rescue":
             later = "gptq" in section.repair  # which takes most of what rounded weights cost
+            weights = None if later else made.program
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
-                errors = sensitivity.alone(made.program, made.table, judge, advance, weights=not later)
+                costs = sensitivity.alone(made.program, made.table, judge, advance, weights=weights)
+            errors = {name: cost.error for name, cost in costs.items()}
             layers = rescue.applied(layers, errors, section.rescue)
+            left = {layer.name for layer in layers if not layer.int8}
+            state = " + ".join([section.thresholds, *section.repair[:place]])
+            seen = diagnosis.analysis(
+                info, state, made.table, costs, made.program, weights, len(judge.pictures), left
+            )
             made = built()
         else:
             with progress.task(f"Judging {how}", len(pictures)) as advance:
                 factors = how == "equalise"
                 grids = repair.grids(program, layers, ranges, pictures, advance, factors=factors)
             made = built()
-        yield how, made
+        yield how, made, seen
 
 
 def calibrate(

@@ -21,7 +21,7 @@ from edgekit.training import answers as answers_
 from edgekit.training import checkpoint, devices, schedule, trainable
 from edgekit.training.answers import Answers
 from edgekit.training.checkpoint import Check, State
-from edgekit.training.graph_training import Optimizer, Pair, Trainer, pairs
+from edgekit.training.graph_training import NO_CLIPS, Clips, Optimizer, Pair, Trainer, pairs
 
 CHECKPOINT = "training.npz"
 # So often in a run the held-out loss is measured and the state kept: a kill costs a tenth of it at most.
@@ -95,12 +95,13 @@ def distil(
     progress: Progress,
     features: Mapping[str, str] | None = None,
     weights: Collection[str] | None = None,
+    clips: Clips = NO_CLIPS,
 ) -> Distilled:
     """Train `weights` of `student` (batch norms folded; default: all) to answer like `teacher`.
 
     `losses` is {output: name in losses.LOSSES}, `features` {inner tensor of the student: teacher's, of the
-    same shape}. `folder` keeps the teacher's answers and the state: a call with the same arguments goes on
-    where a killed one stopped, to the same result.
+    same shape}; `clips` are clipping values among `weights`. `folder` keeps the teacher's answers and the
+    state: a call with the same arguments goes on where a killed one stopped, to the same result.
     Raises EK103 (names that do not fit), EK107 (settings or labels that do not), EK407 (too few pictures),
     EK409 (pictures of several sizes), EK410 (disk full), EK503 (the loss is no longer a number; the
     checkpoint in `folder` keeps the last good state).
@@ -130,7 +131,7 @@ def distil(
     if not chosen:
         raise EdgekitError("EK103", "The program has no weights to train.")
     with trainable.static_mode(settings.threads):
-        run = _Run(student, chosen, wanted, settings, (train, known), (held_out, unseen))
+        run = _Run(student, chosen, wanted, settings, (train, known), (held_out, unseen), clips)
         return run.go(folder / CHECKPOINT, progress)
 
 
@@ -161,6 +162,7 @@ class _Run:
         settings: Settings,
         train: tuple[Examples, Answers],
         held_out: tuple[Examples, Answers],
+        clips: Clips,
     ) -> None:
         self.student, self.settings = student, settings
         (self.train, self.known), (self.held_out, self.unseen) = train, held_out
@@ -178,6 +180,7 @@ class _Run:
             Optimizer(settings.optimizer, settings.weight_decay, settings.clip),
             settings.temperature,
             self.train.labels is not None,
+            clips,
         )
         digest = hashlib.sha256(student.desc.SerializeToString(deterministic=True))
         for name in sorted(student.params):
@@ -186,7 +189,7 @@ class _Run:
             digest.update(b"" if labels is None else np.asarray(labels, np.int64).tobytes())
         # How many cores there are may change between a kill and going on.
         how = {key: value for key, value in asdict(settings).items() if key != "threads"}
-        plan = [how, weights, [asdict(pair) for pair in wanted]]
+        plan = [how, weights, [asdict(pair) for pair in wanted], asdict(clips)]
         digest.update(json.dumps([*plan, self.known.digest, self.unseen.digest]).encode())
         self.fingerprint = digest.hexdigest()
 

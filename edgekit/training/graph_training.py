@@ -66,6 +66,19 @@ class Optimizer:
     clip: float  # of the norm of all gradients together
 
 
+@dataclass(frozen=True)
+class Clips:
+    """Clipping values among the weights (PACT): their learning rate, relative to that of the others, and how
+    much the sum of their squares, in units of about what they were, adds to the loss."""
+
+    names: tuple[str, ...] = ()
+    rate: float = 1.0
+    decay: float = 0.0
+
+
+NO_CLIPS = Clips()
+
+
 class Trainer:
     """One student in one process: `step` trains, `loss` measures. Use it inside `trainable.static_mode`."""
 
@@ -80,6 +93,7 @@ class Trainer:
         optimizer: Optimizer,
         temperature: float,
         labels: bool,
+        clips: Clips = NO_CLIPS,
     ) -> None:
         """Shapes have no batch axis; `moments` and `shapes` are of the teacher's tensors."""
         import paddle
@@ -90,12 +104,13 @@ class Trainer:
         self._place = paddle.CPUPlace()
         self._executor = paddle.static.Executor(self._place)
         (self._feed,) = student.feeds
-        main, startup = trainable.parse(student, self.weights, picture), paddle.static.Program()
+        rates = dict.fromkeys(clips.names, clips.rate)
+        main, startup = trainable.parse(student, self.weights, picture, rates), paddle.static.Program()
         with paddle.static.program_guard(main, startup):
             loss = _total(main.global_block(), pairs, moments, shapes, temperature, labels)
             # Not for_test: convolutions of the inference kind keep their first weights in oneDNN's cache.
             measuring = main.clone()
-            self._rate = _minimise(loss, optimizer)
+            self._rate = _minimise(loss + _decayed(main.global_block(), clips), optimizer)
         self._loss = loss.name
         with paddle.static.scope_guard(self._scope):
             self._executor.run(startup)
@@ -183,6 +198,16 @@ def _total(
         logits = next(block.var(pair.student) for pair in pairs if pair.loss == "kl")
         total = total + losses_.labelled(logits, paddle.static.data(_LABELS, [-1, 1], "int64"))
     return total
+
+
+def _decayed(block: Any, clips: Clips) -> Any:
+    """What clipping values add to the loss for being large (Choi et al. 2018, section 3)."""
+    import paddle
+
+    if not clips.decay:
+        return 0.0
+    squares = [paddle.square(block.var(trainable.trained(name))) for name in clips.names]
+    return clips.decay * paddle.add_n(squares)
 
 
 def _confidence(scores: Any, boxes: tuple[int, ...]) -> Any:

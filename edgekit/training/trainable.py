@@ -10,7 +10,7 @@ What was measured with Paddle 2.6.2 on one core: CPU seconds of a step of PicoDe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,8 @@ _WEIGHT_SLOT = {
     "matmul_v2": "Y",
     "mul": "Y",
 }
+# What stands between a weight and its layer where int8 is simulated (`quantization.pact`).
+_ROUNDING = ("elementwise_mul", "fake_quantize_dequantize_moving_average_abs_max")
 _IN_ONEDNN = ("conv2d", "depthwise_conv2d")
 # A smaller matmul decodes boxes (the integral over a distribution): its constants are no weights.
 _SMALLEST_MATMUL = 16
@@ -69,11 +71,14 @@ def _layers(program: Program) -> list[_Layer]:
     added = {
         inputs(op, "X")[0]: inputs(op, "Y")[0] for op in program.block.ops if op.type == "elementwise_add"
     }
+    makers = program.producers()
     found = []
     for op in program.block.ops:
         if op.type not in _WEIGHT_SLOT:
             continue
         weight = inputs(op, _WEIGHT_SLOT[op.type])[0]
+        while weight in makers and makers[weight].type in _ROUNDING:
+            weight = inputs(makers[weight], "X")[0]
         value = program.params.get(weight)
         if value is None or (value.ndim == 2 and min(value.shape) < _SMALLEST_MATMUL):
             continue
@@ -91,7 +96,8 @@ def scales(program: Program, train: Collection[str]) -> dict[str, NDArray[np.flo
 
     Adam moves every number by about the learning rate, whatever its size, and the sizes of folded weights
     differ a thousandfold: in units of each output channel's own root mean square the rate is relative. A bias
-    is in units of its channel's norm, the deviation of the channel's output where inputs have deviation 1.
+    is in units of its channel's norm, the deviation of the channel's output where inputs have deviation 1; a
+    single number that is none, such as a clipping value, in units of itself.
     Powers of two: weights that do not move stay what they are, to the bit.
     """
     made: dict[str, Any] = {}
@@ -109,16 +115,22 @@ def scales(program: Program, train: Collection[str]) -> dict[str, NDArray[np.flo
             else:
                 norm = norm.mean().reshape([1] * bias.ndim)
             made.setdefault(layer.bias, norm)
-    ones = {name: np.ones([1] * program.params[name].ndim) for name in train}
-    return {name: np.exp2(np.rint(np.log2(made.get(name, ones[name])))).astype(np.float32) for name in train}
+    for name in train:
+        value = program.params[name]
+        own = np.abs(value.astype(np.float64)) if value.size == 1 and value.any() else np.ones(1)
+        made.setdefault(name, own.reshape([1] * value.ndim))
+    return {name: np.exp2(np.rint(np.log2(made[name]))).astype(np.float32) for name in train}
 
 
-def parse(program: Program, train: Collection[str], picture: Sequence[int]) -> Any:
+def parse(
+    program: Program, train: Collection[str], picture: Sequence[int], rates: Mapping[str, float] = {}
+) -> Any:
     """A `paddle.static.Program` without feed and fetch ops, for any number of pictures of shape `picture`
     ([C, H, W]), in which each of `train` is the product of a parameter, `trained(name)`, and its constant
     `scale(name)`.
 
-    Gradients reach only what depends on `train`. Its values are not set: see `set_values`.
+    Gradients reach only what depends on `train`. Its values are not set: see `set_values`. `rates` are
+    learning rates relative to those of the others.
     Raises EK103 when a name of `train` is no float32 parameter of the program.
     """
     import paddle
@@ -154,7 +166,8 @@ def parse(program: Program, train: Collection[str], picture: Sequence[int]) -> A
     block = static.global_block()
     for name in train:
         shape = list(program.params[name].shape)
-        block.create_parameter(name=trained(name), shape=shape, dtype="float32")
+        own = {"learning_rate": rates.get(name, 1.0)}
+        block.create_parameter(name=trained(name), shape=shape, dtype="float32", optimize_attr=own)
     block.var(program.feeds[0]).desc.set_shape([-1, *picture])
     for op in block.ops:
         op.desc.infer_shape(block.desc)

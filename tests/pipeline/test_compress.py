@@ -62,7 +62,7 @@ def test_the_bundle_is_laid_out_as_designed(world: Any) -> None:
     assert names == golden | {
         "manifest.json", "labels.txt", "report.html", "report.json", "junit.xml",
         "tiny.fp32.onnx", "tiny.int8.onnx", "tiny.fp32.nb", "tiny.int8.nb",
-        "paddle/model.json", "paddle/quantization.json",
+        "paddle/model.json", "paddle/quantization.json", "paddle/analysis.json",
         *(f"paddle/{name}" for name in programs), *(f"paddle/int8/{name}" for name in programs),
     }  # fmt: skip
     manifest = check_bundle(world.bundle)

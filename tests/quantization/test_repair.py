@@ -71,7 +71,7 @@ def even(program: Program, folder: Path) -> Int8:
     assert any(grid.factors is not None for grid in grids.values())
     made, names = repair.evened(program, layers, grids)
     table = nets.calibrated(made, folder / "c", FEEDS)
-    return Int8(made, repair.with_grids(table, {x: grids.get(names.get(x, x)) for x in table.activations}))
+    return Int8(made, repair.with_grids(table, grids, names))
 
 
 def off(program: Program, made: Program, folder: Path) -> float:
@@ -166,15 +166,15 @@ def test_each_layer_alone_is_what_the_whole_simulation_says(program: Program, tm
     table = nets.calibrated(program, tmp_path / "c", FEEDS)
     judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
     ticks: list[int] = []
-    found = sensitivity.alone(program, table, judge, lambda: ticks.append(1))
+    found = sensitivity.alone(program, table, judge, lambda: ticks.append(1), weights=program)
     assert len(ticks) == len(found) == len(table.quantized) == 4
-    for name, error in found.items():
+    for name, cost in found.items():
         one = [layer.model_copy(update={"int8": layer.name == name}) for layer in table.layers]
         simulated = Int8(program, table.model_copy(update={"layers": one})).simulated()
-        assert error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
-    weightless = sensitivity.alone(program, table, judge, lambda: None, weights=False)
+        assert cost.error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
+    weightless = sensitivity.alone(program, table, judge, lambda: None, weights=None)
     rough = judge.error(write_paddle.activations(program, table), optimise=False)
-    assert sum(weightless.values()) == pytest.approx(rough, rel=0.3)
+    assert sum(cost.error for cost in weightless.values()) == pytest.approx(rough, rel=0.3)
 
 
 def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
@@ -187,8 +187,8 @@ def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
     judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
     one = [each.model_copy(update={"int8": each.name == layer.name}) for each in table.layers]
     simulated = Int8(program, table.model_copy(update={"layers": one})).simulated()
-    found = sensitivity.alone(program, table, judge, lambda: None)
-    assert found[layer.name] == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
+    found = sensitivity.alone(program, table, judge, lambda: None, weights=program)
+    assert found[layer.name].error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
 
 
 def test_onnx_and_paddle_answer_alike(program: Program, tmp_path: Path) -> None:
@@ -201,3 +201,48 @@ def test_onnx_and_paddle_answer_alike(program: Program, tmp_path: Path) -> None:
     for feed, answer in zip(UNSEEN, simulated, strict=True):
         (one,), (other,) = run(feed).values(), answer.values()
         assert nets.cosine(one, other) > 0.995
+
+
+class Rectified(nn.Layer):  # type: ignore[misc]
+    """A pointwise layer, ReLU, a depthwise layer and another pointwise one; sizes of channels differ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.depthwise = conv_bn(3, 16, 3), conv_bn(16, 16, 3, groups=16)
+        self.last, self.act = nn.Conv2D(16, 8, 1), nn.ReLU()
+        sizes = paddle.to_tensor(np.geomspace(0.02, 2, 16).astype(np.float32))
+        self.first[0].weight.set_value(self.first[0].weight * sizes.reshape([16, 1, 1, 1]))
+        self.depthwise[0].weight.set_value(self.depthwise[0].weight / sizes.reshape([16, 1, 1, 1]))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.last(self.act(self.depthwise(self.act(self.first(x)))))
+
+
+def test_outputs_are_judged_by_the_float_layers_that_read_them(tmp_path: Path) -> None:
+    """Only ONNX Runtime rounds what the depthwise layer reads, which stays float."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(Rectified), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    layers = [layer.model_copy(update={"int8": layer.type != "depthwise_conv2d"}) for layer in table.layers]
+    table = table.model_copy(update={"layers": layers, "outputs": {}})
+    (first,) = [layer for layer in table.quantized if layer.relu]
+    seen = nets.run(edit.cut(program, {first.relu or "": first.relu or ""}), tmp_path / "r", FEEDS)
+    peaks = np.max([np.abs(one[first.relu]).max((0, 2, 3)) for one in seen], 0)
+    better = repair.outputs(program, table, {first.relu or "": peaks}, PICTURES, lambda: None)
+    assert set(better.outputs) == {first.output}
+    # The fourth root: channels a hundredfold apart get thresholds threefold apart.
+    thresholds, shares = np.asarray(better.outputs[first.output]), peaks / peaks.max()
+    np.testing.assert_allclose(thresholds / thresholds.max(), np.maximum(shares, 1e-3) ** 0.25, rtol=1e-5)
+    errors = []
+    for k, known in enumerate((table, better)):
+        model = write_onnx.write(onnx.load(nets.to_onnx(program, tmp_path / str(k))), known)
+        assert not any(node.op_type == "Mul" for node in model.graph.node)  # it is in the depthwise weights
+        onnx.save(model, tmp_path / f"{k}.onnx")
+        run = onnx_backend.load(tmp_path / f"{k}.onnx")
+        wanted = nets.run(program, tmp_path / f"f{k}", UNSEEN)
+        pairs = [
+            (next(iter(run(f).values())), next(iter(w.values()))) for f, w in zip(UNSEEN, wanted, strict=True)
+        ]
+        errors.append(np.mean([np.square(a - b).mean() for a, b in pairs]))
+    assert errors[1] < 0.5 * errors[0]

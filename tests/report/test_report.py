@@ -8,9 +8,11 @@ from html.parser import HTMLParser
 import pytest
 from pydantic import ValidationError
 
+from edgekit.quantization.analysis import Analysis, LayerFigures
 from edgekit.report import text
+from edgekit.report.plots import plots
 from edgekit.report.schema import Report
-from edgekit.report.write import write_html, write_json, write_junit
+from edgekit.report.write import write_analysis, write_html, write_json, write_junit
 
 REPORT = {
     "name": "picodet_s",
@@ -104,6 +106,7 @@ REPORT = {
             "reason": "error too large",
         },
     ],
+    "analysis": None,
     "tensors_only": {"int8.onnx": ["add_3.tmp_0"], "int8.nb": []},
     "stages": [
         {"name": "quantize", "seconds": 12.5, "cached": True, "key": "k1k1", "summary": "KL on 32 pictures"}
@@ -116,6 +119,59 @@ REPORT = {
     "versions": {"paddlepaddle": "2.6.2"},
     "seed": 7,
     "notes": ["a note"],
+}
+
+
+LAYER = {
+    "name": "conv_2",
+    "type": "depthwise_conv2d",
+    "macs": 2000,
+    "int8": False,
+    "error": 0.61512345,
+    "sqnr_input": 21.3456,
+    "sqnr_weight": None,
+    "sqnr_output": 4.5678,
+    "from_input": None,
+    "threshold": 127.0,
+    "maximum": 254.0,
+    "evened": True,
+    "clipped": 0.0,
+    "clipping": 0.0,
+    "zeroed": 0.1,
+    "channels": {"count": 4, "alive": 3, "largest": 254.0, "median": 8.0, "few": 2, "spared": 0.9},
+    "weights_zeroed": 0.0,
+    "silent": 0,
+    "sentence": "The largest channel it reads is 31.75 times the median.",
+    "histogram": [7, 1, 0, 0],
+    "ranges": [0.0, 0.5, 254.0, 11.2694277],
+}
+
+ANALYSIS = {
+    "schema_version": 1,
+    "name": "picodet_s",
+    "task": "detection",
+    "state": "kl + equalise",
+    "edgekit_version": "0.1.0",
+    "pictures": 16,
+    "macs": 10_000,
+    "weights": False,
+    "layers": [
+        LAYER,
+        LAYER
+        | {"name": "conv_1", "type": "conv2d", "macs": 1000, "int8": True, "error": 1e-5, "sqnr_weight": 40.5}
+        | {"sentence": "Nothing.", "histogram": None, "ranges": None},
+    ],
+    "floats": [{"name": "fc_0", "macs": 500, "reason": "a small matmul"}],
+    "confirmation": {
+        "metric": "agreement_ap",
+        "pictures": 32,
+        "names": ["conv_2"],
+        "error": 0.707,
+        "agreement": 0.061,
+        "error_without": 0.278,
+        "agreement_without": None,
+        "alone": {"conv_2": 0.068},
+    },
 }
 
 
@@ -274,6 +330,86 @@ def test_a_pruned_model_is_told_against_its_original(tmp_path):
     assert "original 24.6 ms → float 20.5 ms → int8 8.2 ms" in words
 
 
+def analysed(tmp_path, analysis=ANALYSIS):
+    write_analysis(Analysis.model_validate(analysis), tmp_path / "analysis.html")
+    source = (tmp_path / "analysis.html").read_text(encoding="utf-8")
+    page = Page(source)
+    assert page.stack == [], "a tag is not closed"
+    return source, page
+
+
+@pytest.mark.parametrize("made", [lambda p: html(p, changed(analysis=ANALYSIS)), analysed], ids=["a", "b"])
+def test_the_analysis_says_what_was_measured(tmp_path, made):
+    source, page = made(tmp_path)
+    rows = {row[0]: row[1:] for row in page.tables["analysis"][1:]}
+    assert list(rows) == ["conv_2", "conv_1"]
+    sentence = LAYER["sentence"]
+    wanted = [
+        "depthwise_conv2d",
+        "float",
+        "0.61512345",
+        "0.2",
+        sentence,
+        "21.3456",
+        "exact",
+        "4.5678",
+        "31.75",
+    ]
+    assert rows["conv_2"] == [*wanted, "2 of 3"]
+    assert rows["conv_1"][:5] == ["conv2d", "int8", "1e-05", "0.1", "Nothing."]
+    words = " ".join("".join(page.words).split())
+    assert "kl + equalise: each of 2 layers alone in int8, its weights in float, everything else" in words
+    assert "conv_2: 0.6151 (left in float)" in words and "conv_1: 1.000e-05" in words
+    assert (
+        "All of them int8: error 0.707, agreement_ap 0.061. With the worst 1 in float: error 0.278, "
+        "agreement_ap not measured. One of them int8, all else float, leaves agreement_ap at 0.068 (conv_2)."
+    ) in words
+    # One layer has a histogram and ranges: its sentence stands beside them, too.
+    assert source.count('class="plot"') == 2 and words.count(sentence) == 2
+    assert "Line: the threshold, 127, of values evened by channel factors." in words
+    bars = [value for tag, key, value in page.attributes if (tag, key) == ("rect", "width")]
+    assert "100.0%" in bars and "0.0%" in bars
+
+
+def test_the_analysis_page_loads_nothing_and_fits_a_phone(tmp_path):
+    source, page = analysed(tmp_path)
+    assert not {"script", "link", "img", "iframe", "object", "form"} & set(page.tags)
+    assert not [
+        item for item in page.attributes if item[1] in ("src", "href", "style") or item[1].startswith("on")
+    ]
+    assert "url(" not in source and "@import" not in source and "default-src 'none'" in source
+    assert ("meta", "content", "width=device-width, initial-scale=1") in page.attributes
+    assert source.count("<table") == len(re.findall(r'<div class="scroll[^>]*><table', source)) == 2
+    assert not [item for item in page.attributes if item[:2] == ("svg", "width")]
+    assert page.tables["floats"][1][0] == "fc_0" and page.tables["floats"][1][2] == "a small matmul"
+
+
+def test_the_plots_by_hand():
+    drawn = plots(LayerFigures.model_validate(LAYER))
+    # ln(1 + 7) is three times ln(1 + 1); four bins over 254, and the threshold in the middle.
+    assert drawn.histogram == "M0 40V0H25V26.67H50V40H75V40H100V40Z"
+    assert (drawn.limit, drawn.clip_x) == (254, 50)
+    # From half a step, 0.5, to 254, logarithmic: 11.27 is in the middle; the threshold, 127, is
+    # ln 254 / ln 508 of the way up, and 7.5 ln 15 / ln 508.
+    assert drawn.ranges == "M0 40V0H25V20H50V40H75V40H100V40Z"
+    assert drawn.least == 0.5
+    assert drawn.clip_y == pytest.approx(40 * (1 - math.log(254) / math.log(508)), abs=0.01)
+    assert drawn.few_y == pytest.approx(40 * (1 - math.log(15) / math.log(508)), abs=0.01)
+    # A threshold beyond all that was seen lies within the picture.
+    wide = plots(LayerFigures.model_validate(LAYER | {"threshold": 508.0}))
+    assert (wide.limit, wide.clip_x, wide.clip_y) == (508, 100, 0)
+    assert wide.histogram == "M0 40V0H12.5V26.67H25V40H37.5V40H50V40Z"
+    assert plots(LayerFigures.model_validate(LAYER | {"histogram": None})) is None
+
+
+def test_an_analysis_that_was_not_made_is_said(tmp_path):
+    words = " ".join("".join(html(tmp_path)[1].words).split())
+    assert "What each layer costs was not measured: the recipe has no rescue" in words
+    report = changed()
+    report["model"]["layers_int8"] = 0
+    assert "What each layer costs" not in "".join(html(tmp_path, report)[1].words)
+
+
 def test_text_from_outside_is_escaped(tmp_path):
     nasty = '<script>alert("1")</script>'
     report = changed(name=nasty, notes=[nasty], versions={nasty: nasty})
@@ -281,6 +417,8 @@ def test_text_from_outside_is_escaped(tmp_path):
     report["files"][1]["role"] = 'int8."><script>'
     report["metrics"] = {nasty: {nasty: 1.0}}
     report["tensors_only"] = {nasty: [nasty]}
+    report["analysis"] = ANALYSIS | {"state": nasty}
+    report["analysis"]["layers"] = [LAYER | {"name": nasty, "sentence": nasty, "type": nasty}]
     source, page = html(tmp_path, report)
     assert "<script" not in source and "script" not in page.tags
     write_junit(report, tmp_path / "junit.xml")
