@@ -123,6 +123,8 @@ class Rescue(Strict):
     error: float = Field(gt=0, default=0.003)  # squared, over the variance
     macs: float = Field(ge=0, le=1, default=0.15)  # the share of multiply-accumulates that may be float
     params: float = Field(ge=0, le=1, default=0.08)  # the share of weights
+    # Instead of `error`: as few layers as keep these metrics of agreement with float on calibration pictures.
+    gates: dict[str, Annotated[str, BeforeValidator(_gate_text)]] = {}
 
 
 Repair = Literal["thresholds", "equalise", "rescue", "gptq"]  # in the order in which they can follow
