@@ -26,11 +26,11 @@ VERSIONS = {
     "sensitivity": 4,
     "prune": 4,
     "distil": 3,
-    "quantize": 7,
+    "quantize": 8,
     "pact": 1,
     "export": 4,
     "convert": 4,
-    "validate": 2,
+    "validate": 3,
     "analyze": 1,
 }
 
