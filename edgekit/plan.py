@@ -23,15 +23,15 @@ from edgekit.stage_cache import Done
 
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
 VERSIONS = {
-    "sensitivity": 4,
-    "prune": 4,
-    "distil": 3,
-    "quantize": 7,
-    "pact": 1,
-    "export": 4,
+    "sensitivity": 5,
+    "prune": 5,
+    "distil": 4,
+    "quantize": 8,
+    "pact": 2,
+    "export": 5,
     "convert": 4,
-    "validate": 2,
-    "analyze": 1,
+    "validate": 3,
+    "analyze": 2,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.

@@ -16,6 +16,7 @@ from edgekit.program.parameters import Array
 from edgekit.program.proto import pb
 
 Op = Any  # pb.OpDesc
+CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 AttrValue = bool | int | float | str | list[int] | list[float] | list[str] | list[bool]
 
 
