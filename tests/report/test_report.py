@@ -23,6 +23,7 @@ REPORT = {
     "created": "2026-01-02T03:04:05+00:00",
     "task": "detection",
     "verdict": "failed",
+    "default": "int8.onnx",
     "gates": [
         {
             "metric": "agreement_ap",
