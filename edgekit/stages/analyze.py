@@ -42,10 +42,12 @@ CONFIRMED = 32  # pictures at most for that
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at. `rounded` has the weights and biases of the int8 layers; those of a float model are
-    its own, to be rounded to nearest."""
+    """What is looked at. `program` is the network with everything in float, `rounded` has the weights and
+    biases of the int8 layers (a float model's own, to be rounded to nearest). After PACT they are one, for
+    trained weights belong together, and `original` is another."""
 
     state: str
+    original: Program
     program: Program
     rounded: Program
     table: Table
@@ -104,7 +106,7 @@ def plain(model: ModelFolder, section: Quantize, pictures: Sequence[Floats], pro
     _check(model, layers)
     found = quantize.calibrate(program, layers, pictures, progress)
     scales = quantize.fill(program, layers, found, len(pictures), section.thresholds)
-    return Subject(f"plain {section.thresholds}", program, program, scales)
+    return Subject(f"plain {section.thresholds}", program, program, program, scales)
 
 
 def of_table(model: ModelFolder) -> Subject:
@@ -138,12 +140,15 @@ def of_table(model: ModelFolder) -> Subject:
                     f"{model.path / table.FILE} names the layer {layer.name}, which is not in the programs "
                     "beside it: it belongs to others.",
                 )
-    program = equalise.apply(original, factors, before)
-    repairs: list[str] = []
+    steps = [scales.method]
+    trained = False
     for entry in model.info.lineage:
         if entry.get("stage") == "quantize":
-            repairs = entry.get("repair", [])
-    return Subject(" + ".join([scales.method, *repairs]), program, rounded, scales)
+            steps = [scales.method, *entry.get("repair", [])]
+        trained = trained or entry.get("stage") == "pact"
+    if trained:
+        return Subject(" + ".join([*steps, "pact"]), original, rounded, rounded, scales)
+    return Subject(" + ".join(steps), original, equalise.apply(original, factors, before), rounded, scales)
 
 
 def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progress: Progress) -> Analysis:
@@ -158,6 +163,7 @@ def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progr
 
 
 def trial(info: ModelInfo, subject: Subject, pictures: Sequence[Picture]) -> Trial:
+    """Against the answers of the original."""
     raw, fetches = judging.raw_outputs(subject.program), subject.program.fetches
     tensors = [picture.tensor for picture in pictures]
 
@@ -170,7 +176,7 @@ def trial(info: ModelInfo, subject: Subject, pictures: Sequence[Picture]) -> Tri
                 answers.append(evaluate.answers(info, one, pictures[start + k].size))
         return values, answers
 
-    floats, wanted = answered(subject.program, True)
+    floats, wanted = answered(subject.original, True)
     reference = [Reference(values, evaluate.importance(info, values)) for values in floats]
     metric, _ = AGREEMENT[info.task]
 
