@@ -1,9 +1,11 @@
-"""What pruning costs in real accuracy: a small PP-LCNet trained here on Fashion-MNIST, pruned, recovered.
+"""What pruning and int8 cost in real accuracy: a small PP-LCNet trained here on Fashion-MNIST, pruned and
+recovered, or quantized.
 
     python benchmarks/fashion_mnist.py --json fashion.json
 
 The data come from a Debian package. The net is trained once and kept in edgekit's cache. What follows is
-`edgekit prune` as a user calls it: it sees the exported program and pictures of the training split.
+`edgekit prune` and `edgekit quantize` as a user calls them: they see the exported program and pictures of the
+training split.
 """
 
 from __future__ import annotations
@@ -142,15 +144,39 @@ def measure(folder: Path, data: Pictures) -> dict[str, float]:
     from edgekit.program import cost, graph
 
     files = graph.locate(folder)
-    program, run = graph.read(*files), backend.load(*files)
-    right = 0
-    for k in range(0, len(data.labels), 500):
-        (answer,) = run({program.feeds[0]: tensor(data.images[k : k + 500])}).values()
-        right += int((answer.argmax(1) == data.labels[k : k + 500]).sum())
+    program = graph.read(*files)
     return {
-        "top1": right / len(data.labels),
+        "top1": top1(backend.load(*files), program.feeds[0], data),
         "params": cost.parameter_count(program),
         "macs": sum(cost.layer_costs(program).values()),
+    }
+
+
+def top1(run: Callable[[dict[str, Floats]], dict[str, Floats]], feed: str, data: Pictures) -> float:
+    right = 0
+    for k in range(0, len(data.labels), 500):
+        (answer,) = run({feed: tensor(data.images[k : k + 500])}).values()
+        right += int((answer.argmax(1) == data.labels[k : k + 500]).sum())
+    return right / len(data.labels)
+
+
+def quantized(folder: Path, out: Path, data: Pictures, *options: str) -> dict[str, float]:
+    """`edgekit quantize` and `convert`; top-1 of the ONNX and of Paddle's simulation of the `.nb`."""
+    from edgekit.backends import onnx
+    from edgekit.backends import paddle as backend
+    from edgekit.program import graph
+    from edgekit.quantization import table, write_paddle
+
+    minutes = edgekit("quantize", folder, out, "--recipe", str(folder / "fashion.yaml"), *options)
+    edgekit("convert", out, Path(f"{out}.files"))
+    program = write_paddle.simulated(graph.load(out / table.INT8))
+    Path(f"{out}.simulated").mkdir()
+    graph.write(program, Path(f"{out}.simulated"))
+    files = (Path(f"{out}.simulated") / f"inference.{kind}" for kind in ("pdmodel", "pdiparams"))
+    return {
+        "minutes": minutes,
+        "top1": top1(onnx.load(Path(f"{out}.files") / "fashion.int8.onnx"), program.feeds[0], data),
+        "top1_paddle": top1(backend.load(*files, optimise=False), program.feeds[0], data),
     }
 
 
@@ -193,12 +219,11 @@ def describe(folder: Path, data: Pictures, count: int) -> None:
     (folder / "classes.txt").write_text("".join(lines))
 
 
-def prune(folder: Path, out: Path, *options: str) -> float:
-    """`edgekit prune`, and how many minutes it took."""
+def edgekit(command: str, folder: Path, out: Path, *options: str) -> float:
+    """Run a command, and how many minutes it took."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "edgekit", "prune", str(folder), "--out", str(out), *options]
-    command += ["--recipe", str(folder / "fashion.yaml")]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    words = [sys.executable, "-m", "edgekit", command, str(folder), "--out", str(out), *options]
+    subprocess.run(words, check=True, stdout=sys.stderr)
     return (time.perf_counter() - began) / 60
 
 
@@ -209,7 +234,7 @@ def prune(folder: Path, out: Path, *options: str) -> float:
 @click.option("--pictures", default=20000, show_default=True, help="Of the training split to distil on.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the numbers.")
 def main(epochs: int, flops: str, minutes: float, pictures: int, file: Path | None) -> None:
-    """Top-1 on the 10 000 evaluation pictures of Fashion-MNIST, float and pruned."""
+    """Top-1 on the 10 000 evaluation pictures of Fashion-MNIST: float, pruned, int8."""
     cache = cache_dir()
     evaluation = fashion_mnist.load("evaluation", cache, False, click.echo)
     with tempfile.TemporaryDirectory() as scratch:
@@ -227,10 +252,22 @@ def main(epochs: int, flops: str, minutes: float, pictures: int, file: Path | No
             wanted["with labels"] = [*wanted["distilled"], "--labels", str(folder / "classes.txt")]
         for name, options in wanted.items():
             out = Path(scratch) / name
-            rows[name] = {"minutes": prune(folder, out, *options), **measure(out, evaluation)}
+            options += ["--recipe", str(folder / "fashion.yaml")]
+            rows[name] = {"minutes": edgekit("prune", folder, out, *options), **measure(out, evaluation)}
+        int8 = {"int8 kl": ["quantize.method=kl"]}
+        if minutes:
+            int8["int8 pact"] = ["quantize.method=pact", f"quantize.pact.minutes={minutes}"]
+            int8["int8 pact"] += [f"quantize.pact.pictures={pictures}", "quantize.pact.batch=64"]
+        for name, settings in int8.items():
+            options = [word for setting in settings for word in ("--set", setting)]
+            rows[name] = quantized(folder, Path(scratch) / name, evaluation, *options)
     click.echo(f"{'':12}{'top-1':>9}{'M MACs':>9}{'params':>9}{'minutes':>9}")
     for name, row in rows.items():
-        numbers = f"{row['macs'] / 1e6:>9.2f}{row['params']:>9}{row['minutes']:>9.1f}"
+        numbers = f"{'':18}{row['minutes']:>9.1f}"
+        if "macs" in row:
+            numbers = f"{row['macs'] / 1e6:>9.2f}{row['params']:>9}{row['minutes']:>9.1f}"
+        if "top1_paddle" in row:
+            numbers += f"   {row['top1_paddle']:.2%} in Paddle's simulation of the .nb"
         click.echo(f"{name:12}{row['top1']:>9.2%}{numbers}")
     if file is not None:
         found = {"training": training, "flops": flops, "pictures": pictures, **rows}

@@ -155,7 +155,7 @@ def main() -> None:
         start, run.done = time.monotonic(), []
         done = run.prune(first, section, calibration)
         if section.distil is not None:
-            training = run.pictures(recipe, None, "training", section.distil.pictures)
+            training = run.pictures(recipe, None, "training", count=section.distil.pictures)
             done = run.distil(done, first, section.distil, training)
         model = ModelFolder.open(done.path)
         values = measured(model, evaluation, reference, answers(model, evaluation, progress))

@@ -145,7 +145,7 @@ def write_bundle(
                 name: dumped[name]
                 for name in (
                     "recipe", "preset", "edgekit_version", "created", "verdict", "gates", "metrics", "stages",
-                    "data", "versions", "seed", "not_executed",
+                    "data", "versions", "seed", "not_executed", "default",
                 )
             },
             "files": files + reports,

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgekit.errors import EdgekitError
+
+if TYPE_CHECKING:
+    from edgekit.program.graph import Program
 
 SCHEMA = 1
 PROGRAM, PARAMETERS, DESCRIPTION = "inference.pdmodel", "inference.pdiparams", "model.json"
 
-TaskName = Literal["classification", "detection", "text_detection"]
+TaskName = Literal["classification", "detection", "text_detection", "text_recognition"]
 
 
 class Strict(BaseModel):
@@ -34,12 +37,29 @@ class TensorSpec(Strict):
 
 
 class Resize(Strict):
-    """`exact` stretches to height x width; `short` keeps the aspect and sets the shorter side."""
+    """`exact` stretches to height x width; `short` keeps the aspect and sets the shorter side.
 
-    kind: Literal["exact", "short"]
+    `line`, for a line of text, sets the height, keeps the aspect and fills up with zeros on the right, after
+    normalisation, to `width`. A longer line has a longer input, up to `widest`; what is longer still is
+    squeezed into that.
+    """
+
+    kind: Literal["exact", "short", "line"]
     height: int = Field(gt=0, le=8192)
     width: int = Field(gt=0, le=8192)
+    widest: int | None = Field(default=None, gt=0, le=8192)  # of a line; None: `width`
     interpolation: Literal["nearest", "linear", "cubic", "area"]
+
+    @model_validator(mode="after")
+    def _widest_of_a_line(self) -> Resize:
+        if self.widest is not None and (self.kind != "line" or self.widest < self.width):
+            raise ValueError("expected `widest` with kind line only, and not below `width`")
+        return self
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the width of the network's input depends on the picture."""
+        return self.widest is not None and self.widest > self.width
 
 
 class Preprocess(Strict):
@@ -51,6 +71,12 @@ class Preprocess(Strict):
     scale: float = 1 / 255
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @model_validator(mode="after")
+    def _crop_of_a_picture(self) -> Preprocess:
+        if self.crop is not None and self.resize.kind == "line":
+            raise ValueError("expected no `crop` with resize.kind line: a line of text is shown whole")
+        return self
 
 
 class ClassificationPost(Strict):
@@ -89,6 +115,20 @@ class TextDetectionPost(Strict):
     min_size: int = 3  # the shorter side in pixels of the map, before growing
 
 
+class TextRecognitionPost(Strict):
+    """A text out of the probabilities of characters at each step, decoded by CTC's best path.
+
+    Class 0 is CTC's blank; class k is label k - 1; with `space` one more class after the labels, the space.
+    """
+
+    kind: Literal["text_recognition"] = "text_recognition"
+    probabilities: str  # float32 [N, steps, classes], already softmax
+    space: bool = True  # PaddleOCR's use_space_char
+
+
+Postprocess = ClassificationPost | DetectionPost | TextDetectionPost | TextRecognitionPost
+
+
 class ModelInfo(Strict):
     """`model.json`."""
 
@@ -98,7 +138,7 @@ class ModelInfo(Strict):
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     preprocess: Preprocess
-    postprocess: ClassificationPost | DetectionPost | TextDetectionPost = Field(discriminator="kind")
+    postprocess: Postprocess = Field(discriminator="kind")
     labels: list[str]
     lineage: list[dict[str, Any]] = []
 
@@ -106,6 +146,15 @@ class ModelInfo(Strict):
     def is_pruned(self) -> bool:
         """Whether this is not the network any more that was fetched."""
         return any(entry.get("stage") == "prune" for entry in self.lineage)
+
+    @property
+    def typical(self) -> dict[str, list[int]]:
+        """The input with its free sides as pre-processing has them at least: costs are counted there."""
+        sides = [1, 3, self.preprocess.resize.height, self.preprocess.resize.width]
+        return {
+            each.name: [have if have > 0 else side for have, side in zip(each.shape, sides, strict=True)]
+            for each in self.inputs
+        }
 
 
 @dataclass(frozen=True)
@@ -122,6 +171,12 @@ class ModelFolder:
     @property
     def parameters(self) -> Path:
         return self.path / PARAMETERS
+
+    def read(self) -> Program:
+        """The float program. Raises EK404 when it cannot be read."""
+        from edgekit.program import graph
+
+        return graph.read(self.program, self.parameters, self.info.typical)
 
     @staticmethod
     def open(path: Path) -> ModelFolder:

@@ -14,12 +14,14 @@ Metrics = dict[str, dict[str, float | int | None]]
 METRICS = {
     "agreement_ap": "", "agreement_ap50": "", "same_class": "", "top1_agreement": "",
     "top1_agreement_sure": "", "top5_agreement": "", "kl_divergence": "", "agreement_hmean": "",
-    "agreement_hmean75": "", "cosine": "", "sqnr_db": "", "max_abs_diff": "", "identical_answers": "",
+    "agreement_hmean75": "", "agreement_exact": "", "agreement_cer": "", "cosine": "", "sqnr_db": "",
+    "max_abs_diff": "", "identical_answers": "",
     "size_ratio": "", "latency_ratio": "",
     "ap": "annotations", "ap50": "annotations", "ap_drop": "annotations",
     "top1": "annotations", "top5": "annotations", "top1_drop": "annotations",
     "hmean": "annotations", "hmean75": "annotations", "precision": "annotations", "recall": "annotations",
     "hmean_drop": "annotations",
+    "exact": "annotations", "cer": "annotations", "exact_drop": "annotations", "cer_rise": "annotations",
 }  # fmt: skip
 _INT8 = ("int8.onnx", "int8.paddle", "int8.nb")
 

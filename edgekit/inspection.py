@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from edgekit.folder import DESCRIPTION
+from edgekit.folder import DESCRIPTION, ModelFolder
 from edgekit.program import cost, edit, graph
 from edgekit.quantization import rule, table
 from edgekit.result import Result
@@ -14,7 +14,7 @@ from edgekit.result import Result
 def inspect(model: Path) -> Result:
     """Raises EK401, EK404, EK405 as `graph.load` does."""
     home = model / "paddle" if (model / "paddle" / DESCRIPTION).is_file() else model
-    program = graph.load(home)
+    program = ModelFolder.open(home).read() if (home / DESCRIPTION).is_file() else graph.load(home)
     ops = Counter(op.type for op in program.block.ops if op.type not in ("feed", "fetch"))
     folded = edit.fold_batch_norm(program)
     if home.is_dir() and (home / table.FILE).is_file():

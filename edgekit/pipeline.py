@@ -42,14 +42,14 @@ def compress(
     if recipe.prune is not None and calibration is not None:
         model = run.prune(model, recipe.prune, calibration)
         if recipe.prune.distil is not None:
-            training = run.pictures(recipe, data, "training", recipe.prune.distil.pictures)
+            training = run.pictures(recipe, data, "training", count=recipe.prune.distil.pictures)
             model = run.distil(model, first, recipe.prune.distil, training)
         if (targets := plan.original_targets(recipe.convert)) is not None:
             original = run.original(first, targets)
     if recipe.quantize is not None and calibration is not None:
         model = run.quantize(model, recipe.quantize, calibration)
         if recipe.quantize.method == "pact":
-            training = run.pictures(recipe, data, "training", recipe.quantize.pact.pictures)
+            training = run.pictures(recipe, data, "training", count=recipe.quantize.pact.pictures)
             model = run.pact(model, first, recipe.quantize.pact, training)
     exported = run.export(model)
     converted = run.convert(exported, recipe.convert)

@@ -16,21 +16,22 @@ from edgekit.data.files import sha256_of, write_bytes
 from edgekit.data.images import ImageSet
 from edgekit.data.prepare import DataSpec
 from edgekit.errors import EdgekitError
+from edgekit.folder import TaskName
 from edgekit.recipe import Convert, Distil, Pact, Prune, Quantize, Recipe
 from edgekit.result import Result
 from edgekit.stage_cache import Done
 
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
 VERSIONS = {
-    "sensitivity": 4,
-    "prune": 4,
-    "distil": 3,
-    "quantize": 7,
-    "pact": 1,
-    "export": 4,
+    "sensitivity": 5,
+    "prune": 5,
+    "distil": 4,
+    "quantize": 8,
+    "pact": 2,
+    "export": 5,
     "convert": 4,
-    "validate": 2,
-    "analyze": 1,
+    "validate": 3,
+    "analyze": 2,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.
@@ -141,7 +142,7 @@ def wanted_pictures(recipe: Recipe, split: Split, count: int | None = None) -> t
     """Of which kind the pictures of a split are, and how many. Training has pictures like calibration, as
     many (`count`) as its section says."""
     found = recipe.data.evaluation if split == "evaluation" else recipe.data.calibration
-    return DataSpec(kind=found.kind, path=found.path), count or found.count
+    return DataSpec(kind=found.kind, path=found.path, task=recipe.task), count or found.count
 
 
 def pictures(
@@ -151,11 +152,15 @@ def pictures(
     cache: Path,
     offline: bool,
     progress: Progress,
+    *,
     count: int | None = None,
+    task: TaskName | None = None,
 ) -> ImageSet:
-    """The pictures of a split: the user's own (`--data`), or what the recipe says, `count` for training."""
+    """The pictures of a split: the user's own (`--data`), or what the recipe says, `count` for training.
+    `task`: of a model that comes without a recipe."""
     if data is not None:
-        spec, number, seed = DataSpec(kind="folder", path=str(data)), None, 0
+        task = recipe.task if recipe is not None else task
+        spec, number, seed = DataSpec(kind="folder", path=str(data), task=task), None, 0
     elif recipe is not None:
         (spec, number), seed = wanted_pictures(recipe, split, count), recipe.data.seed
     else:
@@ -213,7 +218,7 @@ def explain(
             spec, number = wanted_pictures(recipe, split, count)
             if not prepare.is_ready(spec, split, number, recipe.data.seed, cache):
                 return None
-        return pictures(recipe, data, split, cache, True, progress, count).digest
+        return pictures(recipe, data, split, cache, True, progress, count=count).digest
 
     key = first = add("fetch", fetch.components(recipe))
     if recipe.prune is not None or recipe.quantize is not None:

@@ -26,16 +26,11 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
+from edgekit.data.kinds import Kind
 from edgekit.data.sources import Source
 from edgekit.errors import EdgekitError
-from edgekit.folder import (
-    ClassificationPost,
-    DetectionPost,
-    Preprocess,
-    Strict,
-    TaskName,
-    TextDetectionPost,
-)
+from edgekit.folder import Postprocess, Preprocess, Strict, TaskName
+from edgekit.models import Name
 from edgekit.recipe_errors import check_keys, fields, from_pydantic, item, join, members, nearest
 
 # How thresholds are chosen; `pact` trains them, and the weights.
@@ -48,6 +43,7 @@ _PICTURES = {
     "classification": ("composed_classification", 128, 200),
     "detection": ("composed_detection", 128, 200),
     "text_detection": ("rendered_pages", 64, 80),
+    "text_recognition": ("rendered_lines", 128, 800),
 }
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
@@ -80,8 +76,9 @@ def _gate_text(value: Any) -> Any:
     return value
 
 
-def _both_files(source: Source) -> Source:
-    if missing := sorted({"pdmodel", "pdiparams"} - set(source.files)):
+def _whole(source: Source) -> Source:
+    missing = sorted({"pdmodel", "pdiparams"} - set(source.files))
+    if missing and "onnx" not in source.files:  # that one is for a definition
         raise ValueError(f"expected the files pdmodel and pdiparams, but {' and '.join(missing)} is missing")
     return source
 
@@ -94,8 +91,15 @@ class Program(Strict):
     input_shape: list[Annotated[StrictInt, Field(gt=0)]] = Field(min_length=4, max_length=4)
 
 
+class Definition(Strict):
+    """A network of edgekit's own, into which the weights of an ONNX file of the same network are loaded."""
+
+    name: Name
+    classes: StrictInt = Field(gt=0)
+
+
 class Pictures(Strict):
-    kind: Literal["composed_detection", "composed_classification", "rendered_pages", "folder"]
+    kind: Kind
     path: str | None = None
     count: StrictInt = Field(gt=0)
 
@@ -119,6 +123,8 @@ class Rescue(Strict):
     error: float = Field(gt=0, default=0.003)  # squared, over the variance
     macs: float = Field(ge=0, le=1, default=0.15)  # the share of multiply-accumulates that may be float
     params: float = Field(ge=0, le=1, default=0.08)  # the share of weights
+    # Instead of `error`: as few layers as keep these metrics of agreement with float on calibration pictures.
+    gates: dict[str, Annotated[str, BeforeValidator(_gate_text)]] = {}
 
 
 Repair = Literal["thresholds", "equalise", "rescue", "gptq"]  # in the order in which they can follow
@@ -257,10 +263,11 @@ class Recipe(Strict):
     base: str | None = None
     description: str = ""
     licence: str = ""
-    weights: list[Annotated[Source, AfterValidator(_both_files)]] = []  # tried in order
+    weights: list[Annotated[Source, AfterValidator(_whole)]] = []  # tried in order
+    definition: Definition | None = None  # None: the weights come with their program
     program: Program
     preprocess: Preprocess
-    postprocess: ClassificationPost | DetectionPost | TextDetectionPost = Field(discriminator="kind")
+    postprocess: Postprocess = Field(discriminator="kind")
     labels: str  # a file of recipes/labels, or one beside the recipe that names it
     data: Data
     prune: Prune | None = None
@@ -292,6 +299,15 @@ class Recipe(Strict):
     def _same_task(self) -> Recipe:
         if self.postprocess.kind != self.task:
             raise ValueError(f"postprocess.kind is '{self.postprocess.kind}', but the task is '{self.task}'")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit_the_definition(self) -> Recipe:
+        for source in self.weights:
+            if ("onnx" in source.files) != (self.definition is not None):
+                raise ValueError(
+                    "expected a file onnx in weights with a definition, and pdmodel and pdiparams without one"
+                )
         return self
 
 
@@ -341,7 +357,8 @@ def label_names(recipe: Recipe) -> list[str]:
     if not file.is_file():
         raise EdgekitError("EK401", f"Recipe '{recipe.name}': the labels file '{recipe.labels}' is missing.")
     try:
-        return file.read_text(encoding="utf-8-sig").rstrip().split("\n")
+        # A dictionary's last line may be a space of some kind.
+        return file.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
         raise EdgekitError("EK408", f"The labels file {file} is not text in UTF-8.") from error
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     "agreement_ap", "same_class", "top1_agreement", "top1_agreement_sure", "kl_divergence",
-    "agreement_hmean", "agreement_hmean75", "ap", "ap_drop", "hmean", "hmean75", "hmean_drop", "cosine",
+    "agreement_hmean", "agreement_hmean75", "agreement_exact", "agreement_cer", "ap", "ap_drop", "top1",
+    "top1_drop", "hmean", "hmean75", "hmean_drop", "exact", "exact_drop", "cer", "cer_rise", "cosine",
     "sqnr_db", "max_abs_diff", "identical_answers", "size_ratio", "n",
 )  # fmt: skip
 
@@ -95,7 +96,18 @@ def closing(report: Report, out: Path) -> list[str]:
         lines.append(
             f"{timing.engine}, one thread, in turns: {times} ({timing.speedup:.2f} x as fast) on {timing.cpu}"
         )
+        if timing.int8_ms is not None and report.default == "fp32.onnx":
+            lines.append("int8 is slower than float here: the manifest's default is the float ONNX")
     return [*lines, f"{report.verdict}: {out} (open {out / 'report.html'})"]
+
+
+def default_onnx(names: list[str], latency: dict[str, Any] | None) -> str | None:
+    """The role of the ONNX file to run: int8.onnx, or fp32.onnx where int8 was measured to be slower."""
+    roles = [role for role in ("int8.onnx", "fp32.onnx") if any(name.endswith(role) for name in names)]
+    int8_ms = (latency or {}).get("int8_ms")
+    if latency is not None and int8_ms is not None and int8_ms > latency["float_ms"]:
+        roles.reverse()
+    return roles[0] if roles else None
 
 
 def collect(
@@ -112,14 +124,15 @@ def collect(
     """The report as `edgekit.report.schema.Report` wants it, without the bundle's files."""
     from edgekit import cpu
     from edgekit.folder import ModelFolder
-    from edgekit.program import cost, graph
+    from edgekit.program import cost
     from edgekit.quantization import analysis, rule, table
 
     quantized = (exported / table.FILE).is_file()
-    program = graph.load(exported)
+    model = ModelFolder.open(exported)
+    program = model.read()
     layers = table.load(exported).layers if quantized else rule.layers(program, ["*"])
     macs = sum(layer.macs for layer in layers)
-    lineage = ModelFolder.open(exported).info.lineage
+    lineage = model.info.lineage
     pruned = next((entry for entry in lineage if entry.get("stage") == "prune"), None)
     kernels = json.loads((converted / "convert.json").read_text())["kernels"]
     int8_nb = f"{recipe.name}.int8.nb"
@@ -145,6 +158,7 @@ def collect(
             "This processor has no VNNI: uint8 x int8 sums saturate here, so int8 accuracy "
             "looks worse than on ARM."
         )
+    default = default_onnx([path.name for path in converted.glob("*.onnx")], measured["latency"])
     only = {}
     if quantized:
         scales = table.load(exported)
@@ -163,6 +177,7 @@ def collect(
         "metrics": measured["metrics"],
         "outputs": measured["outputs"],
         "latency": measured["latency"],
+        "default": default,
         "model": {
             "params": cost.parameter_count(program),
             "macs": macs,

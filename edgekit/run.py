@@ -14,7 +14,7 @@ from edgekit.console import Progress
 from edgekit.data.cutouts import Split
 from edgekit.data.files import sha256_of
 from edgekit.data.images import ImageSet
-from edgekit.folder import ModelFolder
+from edgekit.folder import ModelFolder, TaskName
 from edgekit.recipe import Convert, Distil, Pact, Prune, Quantize, Recipe
 from edgekit.stage_cache import Done
 
@@ -41,9 +41,17 @@ class Run:
         return done
 
     def pictures(
-        self, recipe: Recipe | None, data: Path | None, split: Split, count: int | None = None
+        self,
+        recipe: Recipe | None,
+        data: Path | None,
+        split: Split,
+        *,
+        count: int | None = None,
+        task: TaskName | None = None,
     ) -> ImageSet:
-        return plan.pictures(recipe, data, split, self.cache, self.offline, self.progress, count)
+        return plan.pictures(
+            recipe, data, split, self.cache, self.offline, self.progress, count=count, task=task
+        )
 
     def fetch(self, recipe: Recipe) -> Done:
         from edgekit.stages import fetch as stage

@@ -48,7 +48,7 @@ def prune(
             return plan.explain_one("prune", source)
         done = run.prune(source, section, run.pictures(recipe, data, "calibration"))
         if section.distil is not None:
-            training = run.pictures(recipe, data, "training", section.distil.pictures)
+            training = run.pictures(recipe, data, "training", count=section.distil.pictures)
             done = run.distil(done, source, section.distil, training, labels)
         return _deliver(run, done, out)
 
@@ -90,7 +90,7 @@ def quantize(
             return plan.explain_one("quantize", source)
         done = run.quantize(source, section, run.pictures(recipe, data, "calibration"))
         if section.method == "pact":
-            training = run.pictures(recipe, data, "training", section.pact.pictures)
+            training = run.pictures(recipe, data, "training", count=section.pact.pictures)
             pruned = ModelFolder.open(source.path).info.is_pruned
             teacher = run.fetch(recipe) if recipe is not None and pruned else source
             done = run.pact(done, teacher, section.pact, training, labels)
@@ -187,7 +187,8 @@ def validate(
         before, targets = None, plan.original_targets(section)
         if targets is not None and ModelFolder.open(source.path).info.is_pruned:
             before = run.original(original, targets)
-        evaluation = run.pictures(recipe, data, "evaluation")
+        task = ModelFolder.open(source.path).info.task
+        evaluation = run.pictures(recipe, data, "evaluation", task=task)
         validated = run.validate(original, before, exported, converted, evaluation)
         if out is not None:
             stage_cache.copy_out(validated, out)

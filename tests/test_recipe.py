@@ -261,3 +261,34 @@ def test_any_set_text_is_taken_or_refused_with_a_code(text: str) -> None:
         load("picodet_s", None, [text])
     except EdgekitError as error:
         assert re.fullmatch(r"EK1\d\d", error.code)
+
+
+def test_a_definition_wants_onnx_weights_and_only_then(write: Any) -> None:
+    weights = [{"file": "w", "files": {"onnx": {"path": "net.onnx"}}}]
+    definition = {"name": "PPLCNet_x1_0", "classes": 4}
+    found = load(write(weights=weights, definition=definition))
+    assert found.definition is not None and found.definition.classes == 4
+    for changes in ({"weights": weights}, {"definition": definition}):
+        assert "onnx in weights with a definition" in refused(write(**changes)).message
+    unknown = refused(write(weights=weights, definition={"name": "PPLCNet_x9", "classes": 4}))
+    assert unknown.code == "EK103" and "definition.name" in unknown.message
+    halves = [{"file": "w", "files": {"pdmodel": {"path": "m"}}}]
+    assert "pdiparams is missing" in refused(write(weights=halves)).message
+
+
+def test_lines_of_text(write: Any) -> None:
+    resize = {"kind": "line", "height": 48, "width": 320, "widest": 640, "interpolation": "linear"}
+    pre = {**plain()["preprocess"], "resize": resize}
+    post = {"kind": "text_recognition", "probabilities": "probabilities"}
+    found = load(write(task="text_recognition", preprocess=pre, postprocess=post))
+    assert (found.data.calibration.kind, found.data.evaluation.count) == ("rendered_lines", 800)
+    assert found.preprocess.resize.is_free
+    wrong = {**pre, "resize": {**resize, "widest": 300}}
+    error = refused(write(task="text_recognition", preprocess=wrong, postprocess=post))
+    assert error.code == "EK103" and "widest" in error.message
+
+
+def test_a_dictionary_may_end_in_a_space(write: Any, tmp_path: Path) -> None:
+    recipe = load(write())
+    (tmp_path / "names.txt").write_text("a\n\u3000\nb\n \n", encoding="utf-8")
+    assert recipes.label_names(recipe) == ["a", "\u3000", "b", " "]

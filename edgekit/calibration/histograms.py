@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -23,7 +23,7 @@ class Histogram:
 
     counts: npt.NDArray[np.int64]
     maximum: float
-    channels: npt.NDArray[np.float32]  # max |x| per channel (axis 1)
+    channels: npt.NDArray[np.float32]  # max |x| per channel
 
     @property
     def bin_width(self) -> float:
@@ -42,8 +42,11 @@ def count(values: npt.NDArray[np.float32], maximum: float) -> npt.NDArray[np.int
     return counts
 
 
-def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -> dict[str, Histogram]:
-    """Histograms of `tensors` over all feeds (iterated twice); a tensor may itself be a feed.
+def collect(
+    run: Run, feeds: Callable[[], Iterable[Feed]], tensors: Mapping[str, int]
+) -> dict[str, Histogram]:
+    """Histograms of `tensors` (name -> axis of its channels) over all feeds, which are iterated twice; a
+    tensor may itself be a feed. Sizes may differ from feed to feed, save along the channels.
 
     Raises EK501 when a tensor is not finite.
     """
@@ -51,7 +54,7 @@ def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -
     for feed in feeds():
         answers = {**feed, **run(feed)}
         for name in tensors:
-            top = channel_maxima(answers[name])
+            top = channel_maxima(answers[name], tensors[name])
             if not np.isfinite(top).all():
                 raise EdgekitError(
                     "EK501",
@@ -68,7 +71,7 @@ def collect(run: Run, feeds: Callable[[], Iterable[Feed]], tensors: list[str]) -
     return {name: Histogram(counts[name], largest[name], maxima[name]) for name in tensors}
 
 
-def channel_maxima(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def channel_maxima(values: npt.NDArray[np.float32], axis: int = 1) -> npt.NDArray[np.float32]:
     """max |x| per channel without a temporary of the tensor's size."""
-    axes = (0, *range(2, values.ndim))
+    axes = tuple(k for k in range(values.ndim) if k != axis % values.ndim)
     return np.asarray(np.maximum(values.max(axis=axes), -values.min(axis=axes)), np.float32)

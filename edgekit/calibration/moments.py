@@ -129,6 +129,23 @@ def collect(
     return found
 
 
+def means(
+    program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
+) -> dict[str, Doubles]:
+    """E[z] [k + 1] of every layer's rows z = [x, 1], by weight: the last column of `Moments.matrix`."""
+    sums: dict[str, Doubles] = {}
+    counts = dict.fromkeys((layer.weight for layer in layers), 0)
+    for start, values in passes(program, [layer.input for layer in layers], pictures):
+        for layer in layers:
+            k = layer.matrix(program.params[layer.weight]).shape[1]
+            x = rows(layer, values[layer.input], k, PLACES, start)
+            sums[layer.weight] = sums.get(layer.weight, np.zeros(k)) + x.sum(axis=0, dtype=np.float64)
+            counts[layer.weight] += len(x)
+        for _ in range(len(values[program.feeds[0]])):
+            advance()
+    return {name: np.append(total / counts[name], 1.0) for name, total in sums.items()}
+
+
 def layer_answers(
     program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
 ) -> dict[str, Floats]:

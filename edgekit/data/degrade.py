@@ -29,6 +29,11 @@ def degrade(image: Float, rng: np.random.Generator) -> NDArray[np.uint8]:
         image = coarse(image, float(rng.uniform(0.4, 0.8)))
     if rng.random() < 0.4:
         image = image + rng.normal(0, rng.uniform(2, 18), image.shape).astype(np.float32)
+    return as_seen(image)
+
+
+def as_seen(image: Float) -> NDArray[np.uint8]:
+    """float32, 0..255 -> uint8."""
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgekit.data.cutouts import Split
 from edgekit.data.files import sha256_of
 from edgekit.errors import EdgekitError
+from edgekit.folder import TaskName
 
 Image = NDArray[np.uint8]  # height x width x 3, blue green red
 
@@ -26,7 +27,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures with or without COCO annotations, as a stage gets them.
+    """Pictures with or without annotations, as a stage gets them.
 
     `origin` is one sentence for the report; `digest` changes when a name or a content changes.
     """
@@ -90,14 +91,27 @@ def read_image(path: Path) -> Image:
     return decode_image(data, str(path))
 
 
-def folder_set(folder: Path, split: Split, count: int | None) -> ImageSet:
+# Files that say what is on pictures, by task; the task is not always known.
+_COCO = ("annotations.json", "instances*.json", "annotations/instances*.json")
+_LINES = ("*[Ll]abel*.txt", "rec_gt*.txt", "*_list.txt")  # PaddleOCR's
+_ANNOTATIONS: dict[TaskName | None, tuple[str, ...]] = {
+    None: _COCO,
+    "detection": _COCO,
+    "classification": ("*_list.txt",),  # PaddleClas's
+    "text_detection": _LINES,
+    "text_recognition": _LINES,
+}
+
+
+def folder_set(folder: Path, split: Split, count: int | None, task: TaskName | None = None) -> ImageSet:
     """The user's own pictures (jpg jpeg png bmp webp, recursively) for one split.
 
     With subfolders `calibration/` and `evaluation/` these are used (training: `training/` if it
     exists, else the calibration pictures). Otherwise the pictures are split in two disjoint halves
     by the sha256 of their relative names: evaluation, and calibration with training. `count` takes
-    that many at most. COCO annotations are found as `annotations.json`, `instances*.json` or
-    `annotations/instances*.json` in the split's folder or `folder`.
+    that many at most. Annotations are found in the split's folder or `folder` by the names that are usual
+    for the task: COCO's `annotations.json`, `instances*.json` or `annotations/instances*.json`; PaddleClas's
+    `*_list.txt`; PaddleOCR's `*label*.txt`, `rec_gt*.txt`, `*_list.txt`.
     Raises EK401 (no folder), EK407 (too few pictures), EK408 (annotations do not fit).
     """
     if not folder.is_dir():
@@ -121,7 +135,7 @@ def folder_set(folder: Path, split: Split, count: int | None) -> ImageSet:
     if count is not None and count < len(chosen):
         # By hash, not by name: the first names of a folder are often alike.
         chosen = sorted(sorted(chosen, key=lambda path: _name_hash(path, home))[:count])
-    annotations = _find_annotations(folder, home, chosen, split)
+    annotations = _find_annotations(folder, home, chosen, split, task)
     origin = f"{len(chosen)} pictures of {folder} ({how})"
     origin += f", annotations from {annotations}" if annotations else ", without annotations"
     return image_set(f"pictures of {folder.name or folder}", folder, chosen, annotations, origin)
@@ -164,16 +178,18 @@ def halves(paths: Sequence[Path], root: Path) -> dict[str, list[Path]]:
     return {"calibration": sorted(odd), "evaluation": sorted(even)}
 
 
-def _find_annotations(folder: Path, home: Path, paths: Sequence[Path], split: Split) -> Path | None:
+def _find_annotations(
+    folder: Path, home: Path, paths: Sequence[Path], split: Split, task: TaskName | None
+) -> Path | None:
     """The first annotations file that names a picture of `paths`; those in `home` must."""
     candidates = [
         file
         for place in dict.fromkeys((home, folder))
-        for pattern in ("annotations.json", "instances*.json", "annotations/instances*.json")
+        for pattern in _ANNOTATIONS[task]
         for file in sorted(place.glob(pattern))
     ]
     for file in candidates:
-        if image_ids(read_coco(file), paths, file):
+        if _names(file, paths):
             return file
     # A file beside the split folders may rightly speak of the evaluation pictures only.
     if candidates and (
@@ -182,9 +198,27 @@ def _find_annotations(folder: Path, home: Path, paths: Sequence[Path], split: Sp
         raise EdgekitError(
             "EK408",
             f"{candidates[0]} names none of the {len(paths)} {split} pictures of {home}: "
-            "`file_name` of its images must be their names.",
+            + (
+                "`file_name` of its images must be their names."
+                if candidates[0].suffix == ".json"
+                else "the first column of each line must be the name of one, and a tab or a space follow."
+            ),
         )
     return None
+
+
+def _names(file: Path, paths: Sequence[Path]) -> bool:
+    """Whether an annotations file names a picture of `paths`."""
+    if file.suffix == ".json":
+        return bool(image_ids(read_coco(file), paths, file))
+    try:
+        rows = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgekitError("EK408", f"{file} cannot be read as text in UTF-8: {error}") from error
+    # A name may hold spaces where a tab follows it, or a number stands at the end.
+    firsts = [row.partition("\t")[0] if "\t" in row else row.rpartition(" ")[0] for row in rows]
+    known = {path.name for path in paths}
+    return any(PurePosixPath(first).name in known for first in firsts)
 
 
 def read_coco(path: Path) -> dict[str, Any]:

@@ -48,27 +48,40 @@ def render(
     seed: int,
     into: Path,
     progress: Progress | None = None,
+    *,
+    turned: bool = False,
 ) -> None:
     """`count` JPEGs of 960x960 in `into/images`, `into/labels.txt` in PaddleOCR's format and
-    `into/origin.json`."""
+    `into/origin.json`.
+
+    `turned`: each by 0, 1, 2 or 3 quarters clockwise, in turn; the labels are that number, in PaddleClas's
+    format.
+    """
+    kind = "turned_pages" if turned else "rendered_pages"
     backgrounds = sorted(
         file for file, of in background_splits().items() if of == split and stock.background(file).is_file()
     )
     read = lru_cache(None)(lambda file: read_image(stock.background(file)))
     rows: list[str] = []
     for index in range(count):
-        rng = generator(seed, "rendered_pages", split, index)
+        rng = generator(seed, kind, split, index)
         desk = Desk(rng, corpus.corpus(split), fonts, fonts_of(split, True), fonts_of(split, False))
         photograph = crop_square(read(backgrounds[int(rng.integers(len(backgrounds)))]), rng, SIDE, 0.5)
         canvas, lines = page(desk, photograph)
         name = f"images/{index:06d}.jpg"
-        write_bytes(into / name, degrade.jpeg(degrade.degrade(canvas, rng), rng))
-        rows.append(f"{name}\t{json.dumps([_entry(line) for line in lines], ensure_ascii=False)}\n")
+        seen = degrade.degrade(canvas, rng)
+        if turned:
+            quarters = index % 4
+            seen = np.ascontiguousarray(np.rot90(seen, -quarters))
+            rows.append(f"{name} {quarters}\n")
+        else:
+            rows.append(f"{name}\t{json.dumps([_entry(line) for line in lines], ensure_ascii=False)}\n")
+        write_bytes(into / name, degrade.jpeg(seen, rng))
         if progress:
             progress(f"render {split} pages", index + 1, count)
     write_bytes(into / LABELS, "".join(rows).encode())
     origin = {
-        "kind": "rendered_pages",
+        "kind": kind,
         "split": split,
         "count": count,
         "seed": seed,

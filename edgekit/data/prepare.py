@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from pydantic import model_validator
 
-from edgekit.data import pages
+from edgekit.data import lines, pages
 from edgekit.data.cutouts import CUTOUT_PACKAGE, RULE, Split
 from edgekit.data.files import FINISHED, build_once, is_intact
 from edgekit.data.fonts import open_fonts
 from edgekit.data.images import ImageSet, folder_set, image_set
+from edgekit.data.kinds import Kind
 from edgekit.data.photographs import WHEEL, crop_photographs
 from edgekit.data.scenes import (
     CLASSIFICATION_SIDE,
@@ -24,19 +27,42 @@ from edgekit.data.scenes import (
 from edgekit.data.sources import Log, Strict
 from edgekit.data.stock import open_stock
 from edgekit.errors import EdgekitError
+from edgekit.folder import TaskName
 
 
 class DataSpec(Strict):
-    """Where pictures come from: composed or rendered ones, or the user's own folder (`path`)."""
+    """Where pictures come from: composed or rendered ones, or the user's own folder (`path`).
 
-    kind: Literal["composed_detection", "composed_classification", "rendered_pages", "folder"]
+    `task` tells which files of a folder say what is on the pictures.
+    """
+
+    kind: Kind
     path: str | None = None
+    task: TaskName | None = None
 
     @model_validator(mode="after")
     def _path_fits(self) -> DataSpec:
         if (self.kind == "folder") != (self.path is not None):
             raise ValueError("`path` belongs to kind folder, and only to it")
         return self
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """A kind of rendered text: what its pictures are called, the rule of its drawing, and who draws them."""
+
+    what: str
+    rule: int
+    render: Callable[..., None]
+
+
+_RENDERED = {
+    "rendered_pages": _Rendered("pages", pages.RULE, pages.render),
+    "rendered_lines": _Rendered("lines", lines.RULE, lines.render),
+    "turned_pages": _Rendered("pages, turned by quarters", pages.RULE, partial(pages.render, turned=True)),
+    "turned_lines": _Rendered("lines, some upside down", lines.RULE, partial(lines.render, turned=True)),
+}
+LABELS = "labels.txt"  # of rendered text
 
 
 def prepare(
@@ -53,19 +79,19 @@ def prepare(
 
     `count`: how many pictures; None means all of a folder, and is refused for the other kinds.
     Where Debian's packages cannot be had, composed kinds fall back to crops of scikit-image's
-    photographs, without annotations; log, name and origin say so. Rendered pages have no fallback:
-    photographs hold no text.
+    photographs, without annotations; log, name and origin say so. Rendered text has no fallback:
+    photographs hold none.
     Raises EK103 (count or seed out of range), EK403 (nothing could be had), EK410 (disk full) and
     what `folder_set` raises.
     """
     if seed < 0 or (count is not None and count < 1):
         raise EdgekitError("EK103", f"Data: count {count} must be at least 1 and seed {seed} at least 0.")
     if spec.path is not None:
-        return folder_set(Path(spec.path).expanduser(), split, count)
+        return folder_set(Path(spec.path).expanduser(), split, count, spec.task)
     if count is None:
         raise EdgekitError("EK103", f"Data of kind {spec.kind} need a count of pictures.")
-    if spec.kind == "rendered_pages":
-        return _rendered(split, count, seed, cache, offline, log, progress)
+    if spec.kind in _RENDERED:
+        return _rendered(spec.kind, split, count, seed, cache, offline, log, progress)
     try:
         return _composed(spec.kind, split, count, seed, cache, offline, log, progress)
     except EdgekitError as error:
@@ -89,7 +115,7 @@ def is_ready(spec: DataSpec, split: Split, count: int, seed: int, cache: Path) -
 
 def _home(kind: str, split: Split, count: int, seed: int, cache: Path) -> Path:
     # Scenes of an older rule stay what they are; what they are made of changes with them.
-    rule = f"{RULE}.{pages.RULE}" if kind == "rendered_pages" else RULE
+    rule = f"{RULE}.{_RENDERED[kind].rule}" if kind in _RENDERED else RULE
     return cache / "data" / f"{kind}-{split}-{count}-{seed}-{rule}"
 
 
@@ -123,6 +149,7 @@ def _composed(
 
 
 def _rendered(
+    kind: str,
     split: Split,
     count: int,
     seed: int,
@@ -131,25 +158,27 @@ def _rendered(
     log: Log,
     progress: Progress | None,
 ) -> ImageSet:
+    made = _RENDERED[kind]
+
     def make(folder: Path) -> None:
         fonts, stock = open_fonts(cache, offline, log), open_stock(cache, offline, log)
-        pages.render(stock, fonts, split, count, seed, folder, progress)
+        made.render(stock, fonts, split, count, seed, folder, progress)
 
     try:
-        root = build_once(_home("rendered_pages", split, count, seed, cache), make, log)
+        root = build_once(_home(kind, split, count, seed, cache), make, log)
     except EdgekitError as error:
         raise EdgekitError(
-            error.code, f"No {split} pages. {error.message} Or give pictures of your own with --data."
+            error.code, f"No {split} {made.what}. {error.message} Or give pictures of your own with --data."
         ) from error
     said = json.loads((root / "origin.json").read_text())
     names = ", ".join(f"{name} {version}" for name, version in said["packages"].items())
     origin = (
-        f"{count} rendered pages ({split}, seed {seed}, rule {pages.RULE}): sentences of edgekit's own in "
-        f"{', '.join(said['fonts'])}; made from the Debian packages {names}"
+        f"{count} rendered {made.what} ({split}, seed {seed}, rule {made.rule}): sentences of edgekit's own "
+        f"in {', '.join(said['fonts'])}; made from the Debian packages {names}"
     )
     if said["strangers"]:
         origin += f"; not the fonts that the figures were made with: {', '.join(said['strangers'])}"
-    return image_set("rendered pages", root, _pictures(root), root / pages.LABELS, origin)
+    return image_set(f"rendered {made.what}", root, _pictures(root), root / LABELS, origin)
 
 
 def _photographs(

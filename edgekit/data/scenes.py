@@ -36,7 +36,15 @@ SOLID = 128  # alpha from which a pixel belongs to the thing
 OTHER_SHARE = 0.4  # of things without a COCO class in calibration and training scenes
 TRIES = 30
 SPLITS: tuple[Split, ...] = ("calibration", "training", "evaluation")
-KINDS = ("composed_detection", "composed_classification", "photographs", "rendered_pages")
+KINDS = (
+    "composed_detection",
+    "composed_classification",
+    "photographs",
+    "rendered_pages",
+    "rendered_lines",
+    "turned_pages",
+    "turned_lines",
+)
 
 
 def generator(seed: int, kind: str, split: Split, index: int) -> np.random.Generator:

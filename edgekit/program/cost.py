@@ -15,8 +15,8 @@ def shapes(
 ) -> dict[str, list[int]]:
     """Shape of every tensor, inferred by Paddle itself for the given batch size and input shapes.
 
-    Free input dimensions other than the batch must be given in `inputs_at`. What the program computes
-    from its input's shape (a reshape to a computed one) stays -1.
+    Free input dimensions other than the batch must be given in `inputs_at`, or are the program's typical
+    ones. What the program computes from its input's shape (a reshape to a computed one) stays -1.
     """
     desc = type(program.desc)()
     desc.CopyFrom(program.desc)
@@ -24,7 +24,8 @@ def shapes(
     for v in desc.blocks[0].vars:
         if v.name in feeds:
             dims = list((inputs_at or {}).get(v.name, v.type.lod_tensor.tensor.dims))
-            dims = [batch if k == 0 and d < 0 else d for k, d in enumerate(dims)]
+            typical = program.typical.get(v.name, dims)
+            dims = [(typical[k] if k else batch) if d < 0 else d for k, d in enumerate(dims)]
             _set_dims(v, dims)
     return _inferred(desc)
 

@@ -6,12 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.errors import EdgekitError
-from edgekit.program.graph import Op, Program, attr, inputs, make_op, outputs, set_attr, set_slot
+from edgekit.program import scalars
+from edgekit.program.graph import (
+    CONVOLUTIONS,
+    Op,
+    Program,
+    attr,
+    inputs,
+    make_op,
+    outputs,
+    set_attr,
+    set_slot,
+)
 from edgekit.program.proto import pb
-
-CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 
 # Ops whose XShape output Paddle's exporter drops (clip_extra) and whose absence segfaults Paddle Lite.
 _XSHAPE = ("flatten_contiguous_range", "flatten2", "reshape2", "transpose2", "squeeze2", "unsqueeze2")
@@ -81,8 +91,10 @@ def drop_unused(program: Program) -> None:
 def fold_batch_norm(program: Program) -> Program:
     """Fold each batch_norm that alone follows a convolution into its weights and an elementwise_add.
 
-    w' = w * g, b' = (b - mean) * g + beta, with g = gamma / sqrt(variance + eps); the tensor after the
-    batch norm keeps its name. Only float32 convolutions that share their weights with nobody are folded.
+    w' = w * g, b' = (b - mean) * g + beta, with g = gamma / sqrt(variance + eps); the last tensor of what was
+    folded keeps its name. So are other constant factors and shifts behind a convolution, and scalars between
+    an activation and a convolution (see `scalars`): PPLCNetV3 has dozens of them. Only float32 convolutions
+    that share their weights with nobody are folded.
     """
     made = program.copy()
     _plain_biases(made)
@@ -100,32 +112,53 @@ def fold_batch_norm(program: Program) -> Program:
         result.append(op)
         if op.type not in CONVOLUTIONS or inputs(op, "Filter")[0] not in made.params:
             continue
-        weight = inputs(op, "Filter")[0]
-        bias, chain = np.zeros(made.params[weight].shape[0]), []
-        after = _only(consumers, fetched, outputs(op, "Output")[0])
-        if after is not None and after.type == "elementwise_add" and _channel_bias(made, after):
-            bias = made.params[inputs(after, "Y")[0]].astype(np.float64).reshape(-1)
+        weight, before = inputs(op, "Filter")[0], outputs(op, "Output")[0]
+        width = made.params[weight].shape[0]
+        gain, bias, out, chain = np.ones(width), np.zeros(width), before, []
+        while (after := _only(consumers, fetched, out)) is not None:
+            factor, shift = _affine(made, after, out, width)
+            if factor is None:
+                break
+            gain, bias = gain * factor, bias * factor + shift
+            out = outputs(after, "Y" if after.type == "batch_norm" else "Out")[0]
             chain.append(after)
-            after = _only(consumers, fetched, outputs(after, "Out")[0])
-        if after is None or after.type != "batch_norm" or shared[weight] > 1:
+        if shared[weight] > 1 or [each.type for each in chain] in ([], ["elementwise_add"]):
             continue
-        gamma, beta, mean, var = (
-            made.params[inputs(after, slot)[0]].astype(np.float64)
-            for slot in ("Scale", "Bias", "Mean", "Variance")
-        )
-        gain = gamma / np.sqrt(var + attr(after, "epsilon", 1e-5))
-        out = outputs(after, "Y")[0]
         made.set_param(
             weight, (made.params[weight].astype(np.float64) * gain.reshape(-1, 1, 1, 1)).astype(np.float32)
         )
         name = f"{out}.bias"
-        made.set_param(name, ((bias - mean) * gain + beta).astype(np.float32))
-        skip.update(id(o) for o in (*chain, after))
-        before = outputs(op, "Output")[0]
+        made.set_param(name, bias.astype(np.float32))
+        skip.update(id(o) for o in chain)
         result.append(make_op("elementwise_add", {"X": [before], "Y": [name]}, {"Out": [out]}, {"axis": 1}))
     made.replace_ops(result)
+    scalars.into_readers(made)
     drop_unused(made)
     return made
+
+
+def _affine(
+    program: Program, op: Op, name: str, width: int
+) -> tuple[npt.NDArray[np.float64] | float | None, npt.NDArray[np.float64] | float]:
+    """Factor and shift, for each of `width` channels or one for all, that `op` puts to the tensor `name`;
+    (None, 0) for other ops."""
+    if op.type == "batch_norm":
+        gamma, beta, mean, var = (
+            program.params[inputs(op, slot)[0]].astype(np.float64)
+            for slot in ("Scale", "Bias", "Mean", "Variance")
+        )
+        gain = gamma / np.sqrt(var + attr(op, "epsilon", 1e-5))
+        return gain, beta - mean * gain
+    single = scalars.number(program, op, name)
+    if single is not None:
+        return (1.0, single) if op.type == "elementwise_add" else (single, 0.0)
+    if op.type not in ("elementwise_add", "elementwise_mul") or inputs(op, "X") != [name]:
+        return None, 0.0
+    value = program.params.get(inputs(op, "Y")[0])
+    if value is None or value.size != width or not _channel_bias(program, op):
+        return None, 0.0
+    each = value.astype(np.float64).reshape(-1)
+    return (1.0, each) if op.type == "elementwise_add" else (each, 0.0)
 
 
 def _plain_biases(program: Program) -> None:

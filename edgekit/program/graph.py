@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from edgekit.program.parameters import Array
 from edgekit.program.proto import pb
 
 Op = Any  # pb.OpDesc
+CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 AttrValue = bool | int | float | str | list[int] | list[float] | list[str] | list[bool]
 
 
@@ -98,10 +99,14 @@ def set_attr(op: Op, name: str, value: AttrValue) -> None:
 
 @dataclass
 class Program:
-    """One inference program (a single block) and its parameters."""
+    """One inference program (a single block) and its parameters.
+
+    `typical`: shapes of inputs with free sides, at which costs are counted.
+    """
 
     desc: Any  # pb.ProgramDesc
     params: dict[str, Array]
+    typical: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def block(self) -> Any:
@@ -143,7 +148,7 @@ class Program:
     def copy(self) -> Program:
         desc = pb.ProgramDesc()
         desc.CopyFrom(self.desc)
-        return Program(desc, dict(self.params))
+        return Program(desc, dict(self.params), self.typical)
 
     def add_var(self, name: str, shape: Iterable[int], dtype: Any = np.float32) -> None:
         """Declare a tensor (not a parameter); free dimensions are -1."""
@@ -248,7 +253,7 @@ def _paddle3(path: Path) -> EdgekitError:
     )
 
 
-def read(program: Path, params: Path) -> Program:
+def read(program: Path, params: Path, typical: dict[str, list[int]] | None = None) -> Program:
     """Read a pair of files. Raises EK404 when either cannot be read or they do not fit."""
     raw = program.read_bytes()
     desc = pb.ProgramDesc()
@@ -278,7 +283,7 @@ def read(program: Path, params: Path) -> Program:
                 f"{params} does not belong to {program.name}: {name} has shape {list(value.shape)}, the "
                 f"program says {list(declared)}.",
             )
-    return Program(desc, values)
+    return Program(desc, values, typical or {})
 
 
 def load(model: Path) -> Program:

@@ -37,7 +37,7 @@ def mask_out(
 
     It shares its description with `program`, only parameters are its own.
     """
-    made = Program(program.desc, dict(program.params))
+    made = Program(program.desc, dict(program.params), program.typical)
     for piece in trace.slices:
         lost = lost_mask(piece.atoms, atoms)
         if piece.role != "in" or not lost.any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from edgekit.quantization.table import Layer
 from edgekit.recipe import Rescue
@@ -12,9 +12,8 @@ from edgekit.recipe import Rescue
 _DEPTHWISE = 0.25
 
 
-def applied(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue) -> list[Layer]:
-    """`layers` with those that int8 costs too much in float, and the reason."""
-    names = set(chosen(layers, errors, section))
+def applied(layers: Sequence[Layer], names: Collection[str], errors: Mapping[str, float]) -> list[Layer]:
+    """`layers` with those of `names` in float, and the reason."""
 
     def rescued(layer: Layer) -> Layer:
         reason = f"rescue: alone in int8 it costs {errors[layer.name]:.2g} of the outputs' variance"
@@ -23,10 +22,10 @@ def applied(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescu
     return [rescued(layer) if layer.name in names else layer for layer in layers]
 
 
-def chosen(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue) -> list[str]:
-    """Names of the layers that stay float, by what each loses when it alone is int8.
+def order(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue) -> list[str]:
+    """Names of the layers that may stay float, those first that lose most in int8 for their cost in float.
 
-    Errors of layers add up, near enough, for each is small and knows nothing of the others.
+    No more than fit into the shares of `section` together.
     """
     macs, params = sum(layer.macs for layer in layers), sum(layer.params for layer in layers)
     floats = [layer for layer in layers if not layer.int8]
@@ -37,14 +36,36 @@ def chosen(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue
         slow = layer.macs * (_DEPTHWISE if layer.type == "depthwise_conv2d" else 1.0)
         return slow / max(1, macs) + layer.params / max(1, params)
 
-    left = sum(errors.values())
     found = []
     worst = (layer for layer in layers if layer.int8)
     for layer in sorted(worst, key=lambda layer: -errors[layer.name] / cost(layer)):
-        if left <= section.error:
-            break
         if layer.macs <= time and layer.params <= size:
             found.append(layer.name)
             time, size = time - layer.macs, size - layer.params
-            left -= errors[layer.name]
     return found
+
+
+def enough(names: Sequence[str], errors: Mapping[str, float], bound: float) -> int:
+    """How many of `names` have to stay float for the predicted error to be no more than `bound`.
+
+    Errors of layers add up, near enough, for each is small and knows nothing of the others.
+    """
+    left = sum(errors.values())
+    for count, name in enumerate(names):
+        if left <= bound:
+            return count
+        left -= errors[name]
+    return len(names)
+
+
+def fewest(most: int, holds: Callable[[int], bool]) -> int:
+    """The least count with which `holds`, or `most` where none does: more layers in float never do worse, so
+    it is found by halving."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low

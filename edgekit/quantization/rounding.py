@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from edgekit.program.graph import Program
 from edgekit.quantization import gptq, write_paddle
 from edgekit.quantization.table import Layer, Table, dequantized
 
+# Columns that are rounded together. The moments of a convolution of 3 x 3 over 1024 channels would take
+# gigabytes, and a few dozen pictures say too little about so many.
+WIDEST = 2304
+
 
 def rounded(
     program: Program, table: Table, pictures: Sequence[Floats], advance: Callable[[int], None]
@@ -22,10 +26,10 @@ def rounded(
     Each layer's bias makes up for what rounding adds to the mean of its answers (Nagel et al. 2019,
     "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2).
     Depthwise and grouped convolutions are rounded to nearest: few weights have little to make up with.
-    `advance` is called for `steps` in all.
+    Columns make up for each other within `WIDEST` neighbours. `advance` is called for `steps` in all.
     """
     layers = _layers(program, table)
-    seen = moments.collect(program, layers, pictures, lambda: advance(1))
+    wanted = moments.means(program, layers, pictures, lambda: advance(1))
     network = write_paddle.activations(program, table)
     known = {layer.weight for layer in layers}
     made = program.copy()
@@ -34,12 +38,14 @@ def rounded(
             value = dequantized(program.params[other.weight], table.weights[other.weight], other.axis)
             network.params[other.weight] = value
     for layer, values in segments.layer_by_layer(network, _layers(network, table), pictures):
-        weights = with_bias(network, layer)
-        found = _moments(layer, values, weights.shape[1] - 1)
-        fed, scales = found.matrix, np.asarray(table.weights[layer.weight])
-        mean = weights @ seen[layer.weight].matrix[:, -1]
-        weights[:, :-1] = gptq.rounded(weights[:, :-1], fed[:-1, :-1], scales, found.n)
-        weights[:, -1] += mean - weights @ fed[:, -1]
+        weights, scales = with_bias(network, layer), np.asarray(table.weights[layer.weight])
+        mean = weights @ wanted[layer.weight]
+        fed = np.ones(weights.shape[1])
+        for columns, found in _moments(layer, values, weights.shape[1] - 1):
+            matrix = found.matrix
+            fed[columns] = matrix[:-1, -1]
+            weights[:, columns] = gptq.rounded(weights[:, columns], matrix[:-1, :-1], scales, found.n)
+        weights[:, -1] += mean - weights @ fed
         for each in (network, made):
             set_weights(each, layer, weights)
         advance(1)
@@ -55,11 +61,15 @@ def _layers(program: Program, table: Table) -> list[Reader]:
     return [layer for layer in readers(program) if layer.weight in int8]
 
 
-def _moments(layer: Reader, values: Sequence[Floats], k: int) -> Moments:
-    first, total = 0, None
-    for batch in values:
-        part = Moments.of(rows(layer, batch, k, PLACES, first), len(batch), first)
-        total = part if total is None else total.plus(part)
-        first += len(batch)
-    assert total is not None
-    return total
+def _moments(layer: Reader, values: Sequence[Floats], k: int) -> Iterator[tuple[slice, Moments]]:
+    """Block by block of columns, with the moments of what a layer reads there."""
+    for start in range(0, k, WIDEST):
+        columns = slice(start, min(start + WIDEST, k))
+        first, total = 0, None
+        for batch in values:
+            x = rows(layer, batch, k, PLACES, first)[:, columns]
+            part = Moments.of(x, len(batch), first)
+            total = part if total is None else total.plus(part)
+            first += len(batch)
+        assert total is not None
+        yield columns, total

@@ -129,6 +129,9 @@ class Report(Strict):
     outputs: list[Output] = []
     files: list[File] = []
     latency: Latency | None = None
+    default: str | None = (
+        None  # the ONNX to run: int8.onnx, or fp32.onnx where that was measured to be faster
+    )
     model: Model | None = None
     layers: list[Layer] = []
     analysis: Analysis | None = None  # of the layers before some were left in float

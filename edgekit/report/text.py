@@ -12,6 +12,7 @@ AGREEMENT = {
     "detection": ("agreement_ap", "agreement with the float model: AP"),
     "classification": ("top1_agreement", "same best class as the float model:"),
     "text_detection": ("agreement_hmean", "agreement with the float model: hmean"),
+    "text_recognition": ("agreement_exact", "lines read as by the float model:"),
 }
 
 

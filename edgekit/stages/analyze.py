@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.calibration import judging
-from edgekit.calibration.judging import Judge, Reference, held_out
-from edgekit.calibration.moments import passes
+from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats
 from edgekit.console import Progress
-from edgekit.data.images import ImageSet, read_image
+from edgekit.data.images import ImageSet
 from edgekit.errors import EdgekitError
 from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
 from edgekit.program import edit, graph
@@ -31,9 +29,8 @@ from edgekit.recipe import Quantize
 from edgekit.report import write
 from edgekit.report.text import AGREEMENT
 from edgekit.stages import quantize
+from edgekit.stages.agreement import Agreement, Picture, picture
 from edgekit.tasks import evaluate
-from edgekit.tasks.evaluate import Answer
-from edgekit.tasks.preprocessing import preprocess
 
 PAGE = "analysis.html"
 WORST = 5  # layers that are asked about once more, by the task's metric
@@ -65,12 +62,6 @@ class Subject:
         )
 
 
-@dataclass(frozen=True)
-class Picture:
-    tensor: Floats  # [3, height, width], as the network wants it
-    size: tuple[int, int]  # height and width of the picture itself
-
-
 # The error of the outputs and the agreement with float when some int8 layers stay in float.
 Trial = Callable[[Collection[str]], tuple[float, float | int | None]]
 
@@ -78,11 +69,11 @@ Trial = Callable[[Collection[str]], tuple[float, float | int | None]]
 def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, progress: Progress) -> str:
     start = time.monotonic()
     info = model.info
-    pictures = [_picture(path, info) for path in images.paths]
+    pictures = [picture(path, info) for path in images.paths]
     if (model.path / table.FILE).is_file():
         subject = of_table(model)
     else:
-        subject = plain(model, section, [picture.tensor for picture in pictures], progress)
+        subject = plain(model, section, [each.tensor for each in pictures], progress)
     fitted, some = held_out(pictures)
     found = ranked(info, subject, some, progress)
     # Pictures that no weight of a quantized folder was rounded for.
@@ -101,7 +92,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
 
 def plain(model: ModelFolder, section: Quantize, pictures: Sequence[Floats], progress: Progress) -> Subject:
     """A float model as `section.thresholds` would quantize it. Raises EK110 when it would not."""
-    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    program = edit.fold_batch_norm(model.read())
     layers = rule.layers(program, section.keep_float)
     _check(model, layers)
     found = quantize.calibrate(program, layers, pictures, progress)
@@ -131,7 +122,7 @@ def of_table(model: ModelFolder) -> Subject:
         else layer
         for layer in scales.quantized
     ]
-    original = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    original = edit.fold_batch_norm(model.read())
     for layer in before:
         for made in (original, rounded):
             if not made.params.keys() >= set(_parameters(layer)):
@@ -144,7 +135,8 @@ def of_table(model: ModelFolder) -> Subject:
     trained = False
     for entry in model.info.lineage:
         if entry.get("stage") == "quantize":
-            steps = [scales.method, *entry.get("repair", [])]
+            kept = [how for how in entry.get("repair", []) if how not in entry.get("undone", [])]
+            steps = [scales.method, *kept]
         trained = trained or entry.get("stage") == "pact"
     if trained:
         return Subject(" + ".join([*steps, "pact"]), original, rounded, rounded, scales)
@@ -153,7 +145,7 @@ def of_table(model: ModelFolder) -> Subject:
 
 def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progress: Progress) -> Analysis:
     """Each int8 layer alone."""
-    tensors = [picture.tensor for picture in pictures]
+    tensors = [each.tensor for each in pictures]
     judge = Judge(subject.program, tensors, partial(evaluate.importance, info))
     with progress.task("Each layer alone in int8", len(subject.table.quantized)) as advance:
         costs = sensitivity.alone(subject.program, subject.table, judge, advance, weights=subject.rounded)
@@ -164,25 +156,12 @@ def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progr
 
 def trial(info: ModelInfo, subject: Subject, pictures: Sequence[Picture]) -> Trial:
     """Against the answers of the original."""
-    raw, fetches = judging.raw_outputs(subject.program), subject.program.fetches
-    tensors = [picture.tensor for picture in pictures]
-
-    def answered(program: Program, optimise: bool) -> tuple[list[dict[str, Floats]], list[Answer]]:
-        values, answers = [], []
-        for start, batch in passes(program, [*raw, *fetches], tensors, optimise=optimise):
-            values.append({name: batch[name] for name in raw})
-            for k in range(len(batch[fetches[0]])):
-                one = {name: batch[name][k : k + 1] for name in fetches}
-                answers.append(evaluate.answers(info, one, pictures[start + k].size))
-        return values, answers
-
-    floats, wanted = answered(subject.original, True)
-    reference = [Reference(values, evaluate.importance(info, values)) for values in floats]
+    agreement = Agreement(info, subject.original, pictures)
     metric, _ = AGREEMENT[info.task]
 
     def measured(in_float: Collection[str]) -> tuple[float, float | int | None]:
-        values, answers = answered(subject.network(in_float), False)
-        return judging.loss(reference, values), evaluate.compare(info, wanted, answers)[metric]
+        error, found = agreement.measure(subject.network(in_float))
+        return error, found[metric]
 
     return measured
 
@@ -214,11 +193,6 @@ def confirmed(
         agreement_without=agreement_without,
         alone=alone,
     )
-
-
-def _picture(path: Path, info: ModelInfo) -> Picture:
-    image = read_image(path)
-    return Picture(preprocess(image, info.preprocess), (image.shape[0], image.shape[1]))
 
 
 def _parameters(layer: Layer) -> list[str]:

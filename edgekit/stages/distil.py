@@ -53,8 +53,8 @@ def run(
     progress: Progress,
 ) -> str:
     """`work` keeps the teacher's answers and checkpoints: a run that was killed goes on from there."""
-    student = edit.fold_batch_norm(graph.read(model.program, model.parameters))
-    original = edit.fold_batch_norm(graph.read(teacher.program, teacher.parameters))
+    student = edit.fold_batch_norm(model.read())
+    original = edit.fold_batch_norm(teacher.read())
     train, unseen = examples(model, images, labels)
     how = settings(section)
     work.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from edgekit.quantization import analysis, table, write_paddle
 
 
 def run(model: ModelFolder, out: Path) -> str:
-    program = edit.lite_ready(edit.fold_batch_norm(graph.read(model.program, model.parameters)))
+    program = edit.lite_ready(edit.fold_batch_norm(model.read()))
     graph.write(program, out)
     entry = {"stage": "export"}
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()

@@ -24,15 +24,20 @@ from edgekit.folder import (
     ModelFolder,
     ModelInfo,
     TensorSpec,
+    TextDetectionPost,
+    TextRecognitionPost,
 )
-from edgekit.recipe import Recipe
+from edgekit.recipe import Definition, Recipe
+from edgekit.tasks.text_recognition import check_classes
 
 Array = npt.NDArray[np.generic]
 
 
 def components(recipe: Recipe) -> dict[str, Any]:
     """What a fetched folder depends on."""
+    definition = recipe.definition
     return {
+        "definition": definition.model_dump() if definition is not None else None,
         "weights": [source.model_dump(mode="json") for source in recipe.weights],
         "program": recipe.program.model_dump(),
         "preprocess": recipe.preprocess.model_dump(),
@@ -51,8 +56,19 @@ def run(recipe: Recipe, out: Path, cache: Path, offline: bool, log: Callable[[st
         )
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         got = sources.fetch(list(recipe.weights), Path(scratch), cache, offline, log)
-        adopt(got.files["pdmodel"], got.files["pdiparams"], recipe, out, got.origin)
+        if recipe.definition is not None:
+            adopt(*_defined(recipe, recipe.definition, got.files["onnx"]), recipe, out, got.origin)
+        else:
+            adopt(got.files["pdmodel"], got.files["pdiparams"], recipe, out, got.origin)
     return f"{recipe.name} from {got.origin}"
+
+
+def _defined(recipe: Recipe, definition: Definition, weights: Path) -> tuple[Path, Path]:
+    """A program of edgekit's own definition with these weights, beside their file."""
+    from edgekit.models.export import export
+
+    height, width = recipe.program.input_shape[2:]
+    return export(definition.name, definition.classes, weights, (height, width), weights.parent)
 
 
 def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: str) -> None:
@@ -76,17 +92,29 @@ def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: st
             "its training diverged, or the file is damaged.",
         )
     _check_outputs(recipe, cut.fetches)
-    shape = recipe.program.input_shape
-    shapes = cost.shapes(cut, inputs_at={cut.feeds[0]: [1, *shape[1:]]})
-    if min(cut.shape(cut.feeds[0])[1:]) < 0:
+    (name,), shape = cut.feeds, recipe.program.input_shape
+    shapes = cost.shapes(cut, inputs_at={name: [1, *shape[1:]]})
+    sides = [-1, *shape[1:]]
+    if recipe.preprocess.resize.is_free:
+        sides[-1] = -1
+        if cut.shape(name)[-1] > 0:
+            raise EdgekitError(
+                "EK103",
+                f"Recipe '{recipe.name}': preprocess.resize lets the width depend on the picture, but "
+                f"{program.name} was exported for a width of {cut.shape(name)[-1]}. Leave out `widest`.",
+            )
+    if min(cut.shape(name)[1:]) < 0:
         # Costs and engines then see the shape that the recipe asks for, not an open one.
-        cut.var(cut.feeds[0]).type.lod_tensor.tensor.dims[1:] = shape[1:]
+        cut.var(name).type.lod_tensor.tensor.dims[1:] = sides[1:]
         cost.infer_shapes(cut)
+    if recipe.preprocess.resize.is_free:
+        shapes = {output: cut.shape(output) for output in cut.fetches}
+    _check_dictionary(recipe, shapes)
     graph.write(cut, out)
     info = ModelInfo(
         name=recipe.name,
         task=recipe.task,
-        inputs=[TensorSpec(name=cut.feeds[0], shape=[-1, *shape[1:]])],
+        inputs=[TensorSpec(name=name, shape=sides)],
         outputs=[TensorSpec(name=name, shape=[-1, *shapes[name][1:]]) for name in cut.fetches],
         preprocess=recipe.preprocess,
         postprocess=recipe.postprocess,
@@ -115,8 +143,10 @@ def _check_outputs(recipe: Recipe, found: list[str]) -> None:
         read = {"probabilities": post.probabilities}
     elif isinstance(post, DetectionPost):
         read = {"boxes": post.boxes, "scores": post.scores}
-    else:
+    elif isinstance(post, TextDetectionPost):
         read = {"map": post.map}
+    else:
+        read = {"probabilities": post.probabilities}
     for key, name in read.items():
         if name not in found:
             raise EdgekitError(
@@ -124,6 +154,12 @@ def _check_outputs(recipe: Recipe, found: list[str]) -> None:
                 f"Recipe '{recipe.name}': postprocess.{key} is {name!r}, but the outputs of the program are "
                 f"{', '.join(found)}. Name one of them, or give it that name in program.outputs.",
             )
+
+
+def _check_dictionary(recipe: Recipe, shapes: dict[str, list[int]]) -> None:
+    post = recipe.postprocess
+    if isinstance(post, TextRecognitionPost):
+        check_classes(recipes.label_names(recipe), post, shapes[post.probabilities][-1])
 
 
 def open_model(model: Path, recipe: Recipe | None, scratch: Path) -> ModelFolder:

@@ -48,8 +48,9 @@ def run(
     """
     scales = table.load(model.path)
     folder = model.path / table.INT8
-    start = Int8(write_paddle.unrounded(graph.read(folder / PROGRAM, folder / PARAMETERS)), scales)
-    original = edit.fold_batch_norm(graph.read(teacher.program, teacher.parameters))
+    int8 = graph.read(folder / PROGRAM, folder / PARAMETERS, model.info.typical)
+    start = Int8(write_paddle.unrounded(int8), scales)
+    original = edit.fold_batch_norm(teacher.read())
     train, unseen = distil.examples(model, images, labels)
     alphas = pact.clips(start)
     done = training.distil(
@@ -75,7 +76,7 @@ def run(
         "repaired": judge.error(start.simulated(), optimise=False),
         "pact": judge.error(made.simulated(), optimise=False),
     }
-    graph.write(graph.read(model.program, model.parameters), out)
+    graph.write(model.read(), out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
     made.table.save(out)

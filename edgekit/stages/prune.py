@@ -48,7 +48,7 @@ def run(
     """One round. `original` is the float network; `model` is that in the first round, and what the round
     before left in later ones. `measured`: the sensitivity of `model`; None when only dead channels go."""
     start = time.monotonic()
-    first = edit.fold_batch_norm(graph.read(original.program, original.parameters))
+    first = edit.fold_batch_norm(original.read())
     ready = sensitivity.prepared(model, section, _before(model) if model.path != original.path else None)
     kept = ready.kept
     groups: list[dict[str, Any]] = []

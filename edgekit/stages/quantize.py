@@ -6,9 +6,10 @@ whose repaired weights `export` and `convert` take.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from edgekit.calibration.histograms import Feed, Histogram
 from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats
 from edgekit.console import Progress
-from edgekit.data.images import ImageSet, read_image
+from edgekit.data.images import ImageSet
+from edgekit.errors import EdgekitError
 from edgekit.folder import ModelFolder, ModelInfo
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
@@ -40,9 +42,9 @@ from edgekit.quantization.analysis import Analysis
 from edgekit.quantization.repair import Int8
 from edgekit.quantization.table import Activation, Layer, Table
 from edgekit.quantization.thresholds import Grid
-from edgekit.recipe import Quantize
+from edgekit.recipe import Gate, Quantize
+from edgekit.stages.agreement import Agreement, picture
 from edgekit.tasks import evaluate
-from edgekit.tasks.preprocessing import preprocess
 
 REPAIRS = 48  # pictures at most that repairs look at
 
@@ -62,20 +64,26 @@ _ONE_SCALE = frozenset(
 
 def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, progress: Progress) -> str:
     start = time.monotonic()
-    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    program = edit.fold_batch_norm(model.read())
     layers = rule.layers(program, section.keep_float)
-    pictures = [preprocess(read_image(path), model.info.preprocess) for path in images.paths]
+    seen = [picture(path, model.info) for path in images.paths]
+    pictures = [each.tensor for each in seen]
     found = calibrate(program, layers, pictures, progress)
     fitted, some = held_out(pictures)
     judge = Judge(program, some, partial(evaluate.importance, model.info))
-    errors = {}
+    errors: dict[str, float] = {}
+    undone: list[str] = []
     count = len(pictures)
     chosen_by: Analysis | None = None
-    for how, step, seen in repaired(
-        model.info, program, layers, found, section, count, fitted[:REPAIRS], judge, progress
-    ):
-        made, errors[how] = step, judge.error(step.simulated(), optimise=False)
-        chosen_by = seen or chosen_by
+    for how, step, error, analysed in repaired(
+        model.info, program, layers, found, section, count, fitted[:REPAIRS], judge,
+        lambda: Agreement(model.info, program, seen), progress,
+    ):  # fmt: skip
+        errors[how] = error
+        if step is None:
+            undone.append(how)
+            continue
+        made, chosen_by = step, analysed or chosen_by
     if "thresholds" in section.repair:
         ranges = {name: histogram.channels for name, histogram in found.items()}
         with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
@@ -88,7 +96,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     if chosen_by is not None:
         chosen_by.save(out)
     int8 = made.table.quantized
-    share = sum(layer.macs for layer in int8) / max(1, sum(layer.macs for layer in layers))
+    share = sum(layer.macs for layer in int8) / _macs(layers)
     entry = {
         "stage": "quantize",
         "method": section.thresholds,
@@ -97,11 +105,14 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         # Of the outputs, over their variance: before any repair, after each. No weight is rounded for these
         # pictures, but thresholds know their ranges, and the rescue chooses by them.
         "errors": errors,
+        "undone": undone,
         "pictures": len(images.paths),
         "data": images.digest,
     }
     ModelFolder(out, model.info.model_copy(update={"lineage": [*model.info.lineage, entry]})).save_info()
-    told = ", ".join(f"{error:.3g} {how}" for how, error in errors.items())
+    told = ", ".join(
+        f"{error:.3g} {how}{' (undone)' if how in undone else ''}" for how, error in errors.items()
+    )
     return (
         f"{section.thresholds} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
         f"{share:.0%} of the MACs; error of the outputs {told}; in {time.monotonic() - start:.1f} s"
@@ -117,27 +128,31 @@ def repaired(
     count: int,
     pictures: Sequence[Floats],
     judge: Judge,
+    agreement: Callable[[], Agreement],
     progress: Progress,
-) -> Iterator[tuple[str, Int8, Analysis | None]]:
-    """The method's own thresholds, and one repair after another on top: (name, what it makes, and what the
-    rescue chose by).
+) -> Iterator[tuple[str, Int8 | None, float, Analysis | None]]:
+    """The method's own thresholds, and one repair after another on top: (name, what it makes, the error of
+    the outputs, and what the rescue chose by). What makes the error larger is undone: None.
 
     `found` is of `count` pictures; `pictures` are for the repairs.
     """
     ranges = {name: histogram.channels for name, histogram in found.items()}
     grids: dict[str, Grid] = {}
 
-    def built() -> Int8:
+    def built(layers: list[Layer]) -> Int8:
         made, names = repair.evened(program, layers, grids)
         known = {**found, **{new: found[old] for new, old in names.items()}}
         read = rule.renamed(layers, made)
         scales = fill(made, read, known, count, section.thresholds)
         return Int8(made, repair.with_grids(scales, grids, names))
 
-    made = built()
-    yield section.thresholds, made, None
-    for place, how in enumerate(section.repair):
+    made = built(layers)
+    error = judge.error(made.simulated(), optimise=False)
+    yield section.thresholds, made, error, None
+    kept = [section.thresholds]
+    for how in section.repair:
         seen = None
+        before, best = (made, grids, layers), error
         if how == "gptq":
             steps = rounding.steps(made.program, made.table, pictures)
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
@@ -148,19 +163,78 @@ def repaired(
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
                 costs = sensitivity.alone(made.program, made.table, judge, advance, weights=weights)
             errors = {name: cost.error for name, cost in costs.items()}
-            layers = rescue.applied(layers, errors, section.rescue)
+            names = rescue.order(layers, errors, section.rescue)
+            floats = rescue.enough(names, errors, section.rescue.error)
+            if section.rescue.gates:
+                floats = _fewest(layers, names, errors, section, built, agreement(), progress)
+            layers = rescue.applied(layers, names[:floats], errors)
             left = {layer.name for layer in layers if not layer.int8}
-            state = " + ".join([section.thresholds, *section.repair[:place]])
             seen = diagnosis.analysis(
-                info, state, made.table, costs, made.program, weights, len(judge.pictures), left
+                info, " + ".join(kept), made.table, costs, made.program, weights, len(judge.pictures), left
             )
-            made = built()
+            made = built(layers)
         else:
             with progress.task(f"Judging {how}", len(pictures)) as advance:
                 factors = how == "equalise"
                 grids = repair.grids(program, layers, ranges, pictures, advance, factors=factors)
-            made = built()
-        yield how, made, seen
+            made = built(layers)
+        error = judge.error(made.simulated(), optimise=False)
+        if error > best:
+            yield how, None, error, None
+            (made, grids, layers), error = before, best
+        else:
+            kept.append(how)
+            yield how, made, error, seen
+
+
+def _fewest(
+    layers: list[Layer],
+    names: list[str],
+    errors: dict[str, float],
+    section: Quantize,
+    built: Callable[[list[Layer]], Int8],
+    agreement: Agreement,
+    progress: Progress,
+) -> int:
+    """How many of `names` stay float for the rescue's gates to hold; all of them where none do."""
+    gates = {metric: Gate.parse(text) for metric, text in section.rescue.gates.items()}
+    found: dict[int, evaluate.Metrics] = {}
+
+    def holds(count: int) -> bool:
+        made = built(rescue.applied(layers, names[:count], errors))
+        later = "gptq" in section.repair
+        program = write_paddle.activations(made.program, made.table) if later else made.simulated()
+        _, found[count] = agreement.measure(program)
+        advance()
+        if unknown := [metric for metric in gates if metric not in found[count]]:
+            raise EdgekitError(
+                "EK102",
+                f"quantize.rescue.gates: {unknown[0]!r} is not measured without labels; "
+                f"{', '.join(found[count])} are.",
+            )
+        return all(gate.holds(_number(found[count][metric])) for metric, gate in gates.items())
+
+    with progress.task("Rescue by the metric", math.ceil(math.log2(len(names) + 1)) + 1) as advance:
+        count = rescue.fewest(len(names), holds)
+        reached = count in found or holds(count)
+    chosen = [layer for layer in layers if layer.name in names[:count]]
+    told = ", ".join(f"{metric} {_number(found[count][metric]):.4g} ({gates[metric]})" for metric in gates)
+    cost = (
+        f"{count} layers in float, {sum(layer.macs for layer in chosen) / _macs(layers):.1%} of the MACs, "
+        f"{3 * sum(layer.params for layer in chosen) / 1e6:.3g} MB"
+    )
+    if not reached or not all(g.holds(_number(found[count][m])) for m, g in gates.items()):
+        cost = f"no set within the shares of quantize.rescue keeps the gates; the largest: {cost}"
+    progress.line(f"rescue: {cost}: {told} on {len(agreement.pictures)} calibration pictures")
+    return count
+
+
+def _number(value: float | int | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _macs(layers: list[Layer]) -> int:
+    return max(1, sum(layer.macs for layer in layers))
 
 
 def calibrate(
@@ -232,11 +306,12 @@ def fill(
     )
 
 
-def _tensors(layers: list[Layer]) -> list[str]:
-    wanted: dict[str, None] = {}
+def _tensors(layers: list[Layer]) -> dict[str, int]:
+    """What some target quantizes, and the axis of its channels."""
+    wanted: dict[str, int] = {}
     for layer in layers:
         if layer.int8:
-            wanted[layer.input] = None
+            wanted[layer.input] = -1 if layer.type == "matmul" else 1
             if layer.type != "matmul":
-                wanted[layer.relu or layer.output] = None
-    return list(wanted)
+                wanted[layer.relu or layer.output] = 1
+    return wanted

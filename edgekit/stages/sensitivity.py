@@ -16,7 +16,7 @@ from edgekit.calibration import judging
 from edgekit.console import Progress
 from edgekit.data.images import ImageSet, read_image
 from edgekit.folder import ModelFolder
-from edgekit.program import cost, edit, graph
+from edgekit.program import cost, edit
 from edgekit.program.graph import Program
 from edgekit.pruning import dead, search
 from edgekit.pruning.atoms import Ints
@@ -84,7 +84,7 @@ class Prepared:
 def prepared(model: ModelFolder, section: Prune, kept: dict[str, Ints] | None = None) -> Prepared:
     """`kept`: what earlier rounds left."""
     # Parts of the program are loaded hundreds of times; its hints for other engines take a third of that.
-    program = edit.fold_batch_norm(edit.without_hints(graph.read(model.program, model.parameters)))
+    program = edit.fold_batch_norm(edit.without_hints(model.read()))
     steps: list[tuple[Trace, set[int]]] = []
     if section.dead:
         program, steps = dead.without_dead(program)
@@ -97,7 +97,7 @@ def prepared(model: ModelFolder, section: Prune, kept: dict[str, Ints] | None = 
 
 def full_cost(model: ModelFolder, section: Prune) -> float:
     """What budgets are relative to: the float network with its dead channels."""
-    program = edit.fold_batch_norm(graph.read(model.program, model.parameters))
+    program = edit.fold_batch_norm(model.read())
     if section.budget is not None and section.budget[0] == "params":
         return float(cost.parameter_count(program))
     return float(sum(cost.layer_costs(program).values()))

@@ -14,13 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import EdgekitError
-from edgekit.folder import ClassificationPost, DetectionPost, ModelInfo, TextDetectionPost
-from edgekit.tasks import classification, detection, text_detection
+from edgekit.folder import (
+    ClassificationPost,
+    DetectionPost,
+    ModelInfo,
+    TextDetectionPost,
+    TextRecognitionPost,
+)
+from edgekit.tasks import classification, detection, text_detection, text_recognition
 from edgekit.tasks.detection import Detections
 from edgekit.tasks.text_detection import Regions
+from edgekit.tasks.text_recognition import Reading
 
-# classification: probabilities [C]; detection: Detections; text detection: Regions
-Answer = NDArray[np.float32] | Detections | Regions
+# classification: probabilities [C]; detection: Detections; text detection: Regions; recognition: Reading
+Answer = NDArray[np.float32] | Detections | Regions | Reading
 Outputs = Mapping[str, NDArray[Any]]
 Metrics = dict[str, float | int | None]
 
@@ -38,7 +45,8 @@ def compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer])
 
     Detection: agreement_ap, agreement_ap50, agreement_n, same_class. Classification: top1_agreement,
     top1_agreement_sure, sure_n, top5_agreement, kl_divergence. Text detection: agreement_hmean,
-    agreement_hmean75, agreement_n. All: n, the number of pictures. None means not measurable.
+    agreement_hmean75, agreement_n. Text recognition: agreement_exact, agreement_cer. All: n, the number of
+    pictures. None means not measurable.
     """
     if len(reference) != len(got):
         raise ValueError(f"{len(reference)} reference answers and {len(got)} answers")
@@ -50,8 +58,9 @@ def truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequenc
 
     Detection: a COCO file; ap, ap50, ap_n (true boxes). Classification: lines of "picture class-index"
     as PaddleClas reads them; top1, top5. Text detection: PaddleOCR's labels (see
-    `text_detection.read_labels`); hmean, hmean75, precision, recall, hmean_n (true regions). Raises EK401
-    and EK408.
+    `text_detection.read_labels`); hmean, hmean75, precision, recall, hmean_n (true regions). Text
+    recognition: PaddleOCR's labels (see `text_recognition.read_labels`); exact, cer, cer_n (true characters).
+    Raises EK401 and EK408.
     """
     return TASKS[info.task].truth(info, annotations, names, got)
 
@@ -60,9 +69,12 @@ def importance(info: ModelInfo, outputs: dict[str, NDArray[np.float32]]) -> dict
     """How much each value of a raw output matters to the final answer; an output that is left out: evenly.
 
     A detector's boxes matter where it sees something, so by the square of the best class score there. Most
-    anchors are background, and their boxes are never looked at.
+    anchors are background, and their boxes are never looked at. A recogniser's steps matter where it reads
+    something: most of a short line is padding, whose logits wander without a letter coming of it.
     """
     post = info.postprocess
+    if isinstance(post, TextRecognitionPost):
+        return {name: text_recognition.importance(steps) for name, steps in outputs.items()}
     if not isinstance(post, DetectionPost) or post.scores not in outputs or post.boxes not in outputs:
         return {}
     return {post.boxes: outputs[post.scores].max(axis=1)[:, :, None] ** 2}
@@ -73,7 +85,8 @@ def answer_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
 
     Classification: {"top": [{"class", "label", "probability"}]}, best first. Detection: {"detections":
     [{"class", "label", "score", "box": [x1, y1, x2, y2]}]}, best first. Text detection: {"regions":
-    [{"score", "points": [[x, y], ...]}]}. Raises EK408 when the model has labels, but none for a class.
+    [{"score", "points": [[x, y], ...]}]}. Text recognition: {"text", "score"}. Raises EK408 when the model
+    has labels, but none for a class.
     """
     return TASKS[info.task].answer_json(info, answer)
 
@@ -252,6 +265,30 @@ def _text_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
     }
 
 
+def _reading(item: Answer) -> Reading:
+    assert isinstance(item, Reading)
+    return item
+
+
+def _line_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
+    assert isinstance(info.postprocess, TextRecognitionPost)
+    steps = _output(outputs, info.postprocess.probabilities, (1, None, None))
+    return text_recognition.decode(steps, info.labels, info.postprocess)
+
+
+def _line_compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> Metrics:
+    return text_recognition.agreement([_reading(a) for a in reference], [_reading(a) for a in got])
+
+
+def _line_truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
+    return text_recognition.scores_on_labels(annotations, names, [_reading(item) for item in got])
+
+
+def _line_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
+    found = _reading(answer)
+    return {"text": found.text, "score": found.score}
+
+
 @dataclass(frozen=True)
 class Task:
     """The four functions that a task consists of."""
@@ -266,4 +303,5 @@ TASKS: dict[str, Task] = {
     "classification": Task(_class_answers, _class_compare, _class_truth, _class_json),
     "detection": Task(_box_answers, _box_compare, _box_truth, _box_json),
     "text_detection": Task(_text_answers, _text_compare, _text_truth, _text_json),
+    "text_recognition": Task(_line_answers, _line_compare, _line_truth, _line_json),
 }

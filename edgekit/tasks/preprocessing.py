@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -22,15 +23,28 @@ LONGEST_SIDE = 32767
 
 
 def resized_size(height: int, width: int, resize: Resize) -> tuple[int, int]:
-    """Height and width in pixels after `resize`.
+    """Height and width in pixels after `resize`, without the filling of a line.
 
     `short`: as PaddleClas's ResizeImage with resize_short, both sides are
     int(round(side * (short / min(height, width)))), Python's rounding (half to even).
+    `line`: as PaddleOCR's resize_norm_img.
     """
     if resize.kind == "exact":
         return resize.height, resize.width
+    if resize.kind == "line":
+        wanted = math.ceil(resize.height * (width / float(height)))
+        return resize.height, min(wanted, line_width(height, width, resize))
     ratio = float(resize.height) / min(height, width)
     return round(height * ratio), round(width * ratio)
+
+
+def line_width(height: int, width: int, resize: Resize) -> int:
+    """The width of the network's input for a line of text of height x width pixels.
+
+    What PaddleOCR gives a batch of one line: int(H * max(W / H, width / height)), here at most `widest`.
+    """
+    wanted = int(resize.height * max(resize.width / resize.height, width / float(height)))
+    return min(wanted, resize.widest or resize.width)
 
 
 def centre_crop(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
@@ -52,7 +66,8 @@ def centre_crop(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 def preprocess(image: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
     """uint8 BGR [H,W,3] -> contiguous float32 [3,h,w]: (x * scale - mean) / std, all in float32.
 
-    Raises EK406 for an array that is no such picture, EK409 when crop and resize do not fit.
+    A line of text is filled up with zeros on its right. Raises EK406 for an array that is no such picture,
+    EK409 when crop and resize do not fit.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise EdgekitError(
@@ -73,4 +88,7 @@ def preprocess(image: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32
         resized = resized[:, :, ::-1]
     mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
     pixels = (resized.astype(np.float32) * np.float32(spec.scale) - mean) / std
+    if spec.resize.kind == "line":
+        missing = line_width(image.shape[0], image.shape[1], spec.resize) - width
+        pixels = np.pad(pixels, ((0, 0), (0, missing), (0, 0)))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))

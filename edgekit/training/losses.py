@@ -17,7 +17,8 @@ from edgekit.program.graph import Program, attr, inputs
 DEFAULTS = {
     "classification": {"probabilities": "kl"},
     "detection": {"boxes": "boxes", "scores": "bce"},
-    "text_detection": {"maps": "bce"},
+    "text_detection": {"map": "bce"},
+    "text_recognition": {"probabilities": "kl"},
 }
 FEATURE_WEIGHT = 0.1  # of inner features: they help the outputs along and are no aim of their own
 

@@ -50,8 +50,9 @@ def test_more_values_than_float32_counts() -> None:
     assert found.sum() == values.size and found[int(0.3 * BINS)] == values.size - 1
 
 
-def collect(feeds: list[dict[str, Values]], names: list[str], run: Any = None) -> Any:
-    return histograms.collect(run or (lambda feed: {"y": feed["x"] * 2 - 1}), lambda: feeds, names)
+def collect(feeds: list[dict[str, Values]], names: list[str], axis: int = 1) -> Any:
+    tensors = dict.fromkeys(names, axis)
+    return histograms.collect(lambda feed: {"y": feed["x"] * 2 - 1}, lambda: feeds, tensors)
 
 
 def test_collect() -> None:
@@ -75,6 +76,13 @@ def test_channels_of_a_matmul_input() -> None:
         [{"x": np.array([[1, -5, 0]], np.float32)}, {"x": np.array([[-2, 3, 0]], np.float32)}], ["x"]
     )
     assert found["x"].channels.tolist() == [2, 5, 0]
+
+
+def test_steps_of_lines_of_different_lengths() -> None:
+    """[1, steps, channels], as a matmul reads it."""
+    feeds = [{"x": np.array([[[1, -5], [3, 0]]], np.float32)}, {"x": np.array([[[-2, 3]]], np.float32)}]
+    found = collect(feeds, ["x"], axis=-1)["x"]
+    assert found.channels.tolist() == [3, 5] and found.counts.sum() == 6
 
 
 def test_a_tensor_of_zeros() -> None:

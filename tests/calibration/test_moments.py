@@ -9,7 +9,7 @@ import paddle
 import pytest
 
 from edgekit.calibration import moments, readers
-from edgekit.calibration.moments import Moments, collect, layer_answers, passes, step, without
+from edgekit.calibration.moments import Moments, collect, layer_answers, means, passes, step, without
 from edgekit.calibration.readers import Doubles
 from edgekit.errors import EdgekitError
 from edgekit.program.graph import Program
@@ -211,6 +211,18 @@ def test_moments_of_every_layer_are_those_of_its_patches() -> None:
         assert found[name].n == len(x)
         z = with_ones(x)
         np.testing.assert_allclose(found[name].matrix, z.T @ z / len(z), rtol=1e-4, atol=1e-5)
+
+
+def test_means_are_the_last_column_of_the_moments() -> None:
+    program = small()
+    images = [pictures(1, 3, 8, width)[0] for width in (8, 8, 8, 12)]
+    layers = readers.readers(program)
+    counted: list[int] = []
+    found = means(program, layers, images, lambda: counted.append(1))
+    wanted = collect(program, layers, images, lambda: None)
+    assert len(counted) == len(images) and set(found) == set(wanted)
+    for name, mean in found.items():
+        np.testing.assert_allclose(mean, wanted[name].matrix[:, -1], rtol=1e-5, atol=1e-6)
 
 
 def test_pictures_of_one_size_share_a_batch() -> None:

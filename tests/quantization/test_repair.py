@@ -116,8 +116,12 @@ def test_factors_bring_answers_nearer(program: Program, tmp_path: Path) -> None:
     assert errors[1] < 0.3 * errors[0]
 
 
-def test_rounding_brings_answers_nearer(program: Program, tmp_path: Path) -> None:
+@pytest.mark.parametrize("widest", [rounding.WIDEST, 50])
+def test_rounding_brings_answers_nearer(
+    program: Program, tmp_path: Path, widest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With weight scales sixteen times too coarse, so that weights are what is lost."""
+    monkeypatch.setattr(rounding, "WIDEST", widest)  # 50: in blocks that no kernel's size divides
     table = nets.calibrated(program, tmp_path / "c", FEEDS)
     coarse = {name: [16 * scale for scale in scales] for name, scales in table.weights.items()}
     table = table.model_copy(update={"weights": coarse})

@@ -18,36 +18,53 @@ NET = [layer("a", 10), layer("b", 40), layer("c", 20), layer("d", 30)]
 ERRORS = {"a": 0.1, "b": 0.2, "c": 0.01, "d": 0.001}
 
 
+def chosen(net: list[Layer], errors: dict[str, float], section: Rescue) -> list[str]:
+    names = rescue.order(net, errors, section)
+    return names[: rescue.enough(names, errors, section.error)]
+
+
 def test_the_most_error_for_the_least_work_goes_first_until_it_is_enough() -> None:
     every = Rescue(error=1e-9, macs=1, params=1)
-    assert rescue.chosen(NET, ERRORS, every) == ["a", "b", "c", "d"]
-    assert rescue.chosen(NET, ERRORS, every.model_copy(update={"error": 0.25})) == ["a"]
-    assert rescue.chosen(NET, ERRORS, every.model_copy(update={"error": 0.02})) == ["a", "b"]
-    assert rescue.chosen(NET, ERRORS, every.model_copy(update={"error": 0.5})) == []
+    assert chosen(NET, ERRORS, every) == ["a", "b", "c", "d"]
+    assert chosen(NET, ERRORS, every.model_copy(update={"error": 0.25})) == ["a"]
+    assert chosen(NET, ERRORS, every.model_copy(update={"error": 0.02})) == ["a", "b"]
+    assert chosen(NET, ERRORS, every.model_copy(update={"error": 0.5})) == []
 
 
 def test_what_does_not_fit_is_passed_over() -> None:
-    assert rescue.chosen(NET, ERRORS, Rescue(error=1e-9, macs=0.35)) == ["a", "c"]
+    assert chosen(NET, ERRORS, Rescue(error=1e-9, macs=0.35)) == ["a", "c"]
 
 
 def test_what_is_float_already_takes_room() -> None:
     net = [*NET[:3], layer("d", 30, int8=False)]
-    assert rescue.chosen(net, ERRORS, Rescue(error=1e-9, macs=0.4)) == ["a"]
+    assert chosen(net, ERRORS, Rescue(error=1e-9, macs=0.4)) == ["a"]
 
 
 def test_size_counts_too() -> None:
     net = [layer("big", 10, params=90), layer("small", 10, params=10)]
     errors = {"big": 0.2, "small": 0.1}
-    assert rescue.chosen(net, errors, Rescue(error=1e-9, macs=1, params=0.5)) == ["small"]
-    assert rescue.chosen(net, errors, Rescue(error=0.21, macs=1, params=1)) == ["small"]
+    assert chosen(net, errors, Rescue(error=1e-9, macs=1, params=0.5)) == ["small"]
+    assert chosen(net, errors, Rescue(error=0.21, macs=1, params=1)) == ["small"]
 
 
 def test_a_depthwise_layer_costs_less_time() -> None:
     net = [layer("deep", 10, kind="depthwise_conv2d"), layer("plain", 10)]
-    assert rescue.chosen(net, {"deep": 0.1, "plain": 0.2}, Rescue(error=0.25, macs=1)) == ["deep"]
+    assert chosen(net, {"deep": 0.1, "plain": 0.2}, Rescue(error=0.25, macs=1)) == ["deep"]
 
 
 def test_the_reason_is_told() -> None:
-    made = rescue.applied(NET, ERRORS, Rescue(error=0.25, macs=1))
+    made = rescue.applied(NET, ["a"], ERRORS)
     assert [each.int8 for each in made] == [False, True, True, True]
     assert "0.1 of" in made[0].reason and made[1] == NET[1]
+
+
+def test_the_fewest_layers_that_keep_a_gate() -> None:
+    for least in range(9):
+        asked: list[int] = []
+
+        def holds(count: int, least: int = least, asked: list[int] = asked) -> bool:
+            asked.append(count)
+            return count >= least
+
+        assert rescue.fewest(7, holds) == min(least, 7)
+        assert len(asked) <= 3 and len(set(asked)) == len(asked)

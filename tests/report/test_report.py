@@ -4,6 +4,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ REPORT = {
     "created": "2026-01-02T03:04:05+00:00",
     "task": "detection",
     "verdict": "failed",
+    "default": "int8.onnx",
     "gates": [
         {
             "metric": "agreement_ap",
@@ -404,7 +406,7 @@ def test_the_plots_by_hand():
 
 def test_an_analysis_that_was_not_made_is_said(tmp_path):
     words = " ".join("".join(html(tmp_path)[1].words).split())
-    assert "What each layer costs was not measured: the recipe has no rescue" in words
+    assert "What each layer costs was not measured: no rescue asked that" in words
     report = changed()
     report["model"]["layers_int8"] = 0
     assert "What each layer costs" not in "".join(html(tmp_path, report)[1].words)
@@ -512,3 +514,19 @@ def test_the_page_fits_a_phone(tmp_path):
     assert source.count("<table") == len(re.findall(r'<div class="scroll[^>]*><table', source))
     assert not [item for item in page.attributes if item[:2] == ("svg", "width")]
     assert "@media print" in source and "prefers-color-scheme: dark" in source
+
+
+@pytest.mark.parametrize(
+    ("names", "latency", "role"),
+    (
+        (["m.fp32.onnx", "m.int8.onnx"], {"float_ms": 2.0, "int8_ms": 1.0}, "int8.onnx"),
+        (["m.fp32.onnx", "m.int8.onnx"], {"float_ms": 1.0, "int8_ms": 2.0}, "fp32.onnx"),
+        (["m.fp32.onnx", "m.int8.onnx"], None, "int8.onnx"),
+        (["m.fp32.onnx"], {"original_ms": 2.0, "float_ms": 1.0}, "fp32.onnx"),
+        ([], None, None),
+    ),
+)
+def test_the_faster_file_is_the_one_to_run(names: list[str], latency: Any, role: str | None) -> None:
+    from edgekit.reporting import default_onnx
+
+    assert default_onnx(names, latency) == role

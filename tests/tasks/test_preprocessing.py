@@ -96,3 +96,61 @@ def test_a_crop_larger_than_the_picture_names_both_sizes():
     with pytest.raises(EdgekitError, match="crops 6x6 from a picture of 5x7") as caught:
         preprocess(picture(5, 7), spec(crop=(6, 6)))
     assert caught.value.code == "EK409"
+
+
+def as_paddleocr(image, height, width):
+    """What PaddleOCR's recogniser does to a batch of one line, by its own words (resize_norm_img)."""
+    ratio = image.shape[1] / float(image.shape[0])
+    batch_width = int(height * max(width / height, ratio))
+    resized_width = min(batch_width, int(np.ceil(height * ratio)))
+    line = cv2.resize(image, (resized_width, height)).astype("float32").transpose((2, 0, 1)) / 255
+    line -= 0.5
+    line /= 0.5
+    padded = np.zeros((3, height, batch_width), dtype=np.float32)
+    padded[:, :, :resized_width] = line
+    return padded
+
+
+def line_spec(**changes):
+    resize = {"kind": "line", "height": 48, "width": 320, "widest": 3200, "interpolation": "linear"}
+    half = (0.5, 0.5, 0.5)
+    return spec(resize={**resize, **changes}, channels="bgr", mean=half, std=half)
+
+
+@given(st.integers(1, 90), st.integers(1, 900), st.integers(0, 9))
+def test_a_line_is_prepared_as_paddleocr_does(height, width, seed):
+    if width / height > 3200 / 48:
+        return
+    image = picture(height, width, seed)
+    wanted = as_paddleocr(image, 48, 320)
+    got = preprocess(image, line_spec())
+    assert got.shape == wanted.shape and got.dtype == np.float32 and got.flags.c_contiguous
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width", "wanted"), [(48, 100, 320), (48, 321, 321), (30, 300, 480)])
+def test_a_line_is_as_wide_as_it_must_be(height, width, wanted):
+    got = preprocess(picture(height, width), line_spec())
+    assert got.shape == (3, 48, wanted)
+    filled = width * 48 // height
+    assert (got[:, :, filled + 1 :] == 0).all() and (got[:, :, : filled - 1] != 0).any(axis=(0, 1)).all()
+
+
+def test_an_endless_line_is_squeezed():
+    image = picture(2, 5000)
+    got = preprocess(image, line_spec())
+    assert got.shape == (3, 48, 3200)
+    np.testing.assert_allclose((got + 1) * 127.5, cv2.resize(image, (3200, 48)).transpose(2, 0, 1), atol=1e-3)
+    # Without `widest` every line has one width, as for PP-OCR's classifier of directions.
+    assert preprocess(image, line_spec(widest=None)).shape == (3, 48, 320)
+    assert preprocess(picture(48, 30), line_spec(widest=None)).shape == (3, 48, 320)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"resize": {"kind": "exact", "widest": 640}}, {"resize": {"widest": 300}}, {"crop": (48, 300)}],
+)
+def test_what_does_not_go_with_a_line(changes):
+    resize = {"kind": "line", "height": 48, "width": 320, "interpolation": "linear"}
+    with pytest.raises(ValueError, match=r"widest|crop"):
+        spec(**{**changes, "resize": {**resize, **changes.get("resize", {})}})
