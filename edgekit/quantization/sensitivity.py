@@ -10,6 +10,7 @@ from edgekit.calibration.judging import Judge, loss
 from edgekit.calibration.moments import batches
 from edgekit.program.edit import without_hints
 from edgekit.program.graph import Program, inputs, outputs, set_slot
+from edgekit.quantization import write_paddle
 from edgekit.quantization.noise import Noise, Reading
 from edgekit.quantization.table import Layer, Table, dequantized
 
@@ -88,7 +89,7 @@ def _with_one(program: Program, table: Table, layer: Layer, place: int, weights:
     made = program.copy()
     made.add_var(f"{layer.input}{DELIVERED}", made.shape(layer.input))
     op = made.block.ops[place]
-    set_slot(op.inputs, "Input" if op.type.endswith("conv2d") else "X", [f"{layer.input}{DELIVERED}"])
+    set_slot(op.inputs, write_paddle.input_slot(op), [f"{layer.input}{DELIVERED}"])
     if weights is not None:
         value = weights.params[layer.weight]
         made.params[layer.weight] = dequantized(value, table.weights[layer.weight], layer.axis)

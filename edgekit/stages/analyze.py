@@ -39,10 +39,12 @@ CONFIRMED = 32  # pictures at most for that
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at. `rounded` has the weights and biases of the int8 layers; those of a float model are
-    its own, to be rounded to nearest."""
+    """What is looked at. `program` is the network with everything in float, `rounded` has the weights and
+    biases of the int8 layers (a float model's own, to be rounded to nearest). After PACT they are one, for
+    trained weights belong together, and `original` is another."""
 
     state: str
+    original: Program
     program: Program
     rounded: Program
     table: Table
@@ -95,7 +97,7 @@ def plain(model: ModelFolder, section: Quantize, pictures: Sequence[Floats], pro
     _check(model, layers)
     found = quantize.calibrate(program, layers, pictures, progress)
     scales = quantize.fill(program, layers, found, len(pictures), section.thresholds)
-    return Subject(f"plain {section.thresholds}", program, program, scales)
+    return Subject(f"plain {section.thresholds}", program, program, program, scales)
 
 
 def of_table(model: ModelFolder) -> Subject:
@@ -129,12 +131,16 @@ def of_table(model: ModelFolder) -> Subject:
                     f"{model.path / table.FILE} names the layer {layer.name}, which is not in the programs "
                     "beside it: it belongs to others.",
                 )
-    program = equalise.apply(original, factors, before)
-    repairs: list[str] = []
+    steps = [scales.method]
+    trained = False
     for entry in model.info.lineage:
         if entry.get("stage") == "quantize":
-            repairs = [how for how in entry.get("repair", []) if how not in entry.get("undone", [])]
-    return Subject(" + ".join([scales.method, *repairs]), program, rounded, scales)
+            kept = [how for how in entry.get("repair", []) if how not in entry.get("undone", [])]
+            steps = [scales.method, *kept]
+        trained = trained or entry.get("stage") == "pact"
+    if trained:
+        return Subject(" + ".join([*steps, "pact"]), original, rounded, rounded, scales)
+    return Subject(" + ".join(steps), original, equalise.apply(original, factors, before), rounded, scales)
 
 
 def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progress: Progress) -> Analysis:
@@ -149,7 +155,8 @@ def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progr
 
 
 def trial(info: ModelInfo, subject: Subject, pictures: Sequence[Picture]) -> Trial:
-    agreement = Agreement(info, subject.program, pictures)
+    """Against the answers of the original."""
+    agreement = Agreement(info, subject.original, pictures)
     metric, _ = AGREEMENT[info.task]
 
     def measured(in_float: Collection[str]) -> tuple[float, float | int | None]:

@@ -149,7 +149,8 @@ def repaired(
     made = built(layers)
     error = judge.error(made.simulated(), optimise=False)
     yield section.thresholds, made, error, None
-    for place, how in enumerate(section.repair):
+    kept = [section.thresholds]
+    for how in section.repair:
         seen = None
         before, best = (made, grids, layers), error
         if how == "gptq":
@@ -168,9 +169,8 @@ def repaired(
                 floats = _fewest(layers, names, errors, section, built, agreement(), progress)
             layers = rescue.applied(layers, names[:floats], errors)
             left = {layer.name for layer in layers if not layer.int8}
-            state = " + ".join([section.thresholds, *section.repair[:place]])
             seen = diagnosis.analysis(
-                info, state, made.table, costs, made.program, weights, len(judge.pictures), left
+                info, " + ".join(kept), made.table, costs, made.program, weights, len(judge.pictures), left
             )
             made = built(layers)
         else:
@@ -183,6 +183,7 @@ def repaired(
             yield how, None, error, None
             (made, grids, layers), error = before, best
         else:
+            kept.append(how)
             yield how, made, error, seen
 
 

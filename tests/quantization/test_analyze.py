@@ -163,6 +163,34 @@ def test_a_quantized_folder_is_what_its_table_says(
     assert any(layer.evened for layer in found.layers)
 
 
+def test_after_training_weights_are_taken_together(
+    quantized: ModelFolder, images: ImageSet, tmp_path: Path
+) -> None:
+    """As PACT leaves a folder: other parameters than the float program's, and the lineage says so."""
+    trained = tmp_path / "trained"
+    shutil.copytree(quantized.path, trained)
+    network, scales = write_paddle.unrounded(graph.load(trained / table.INT8)), table.load(trained)
+    network.params["linear_0.b_0"] = np.random.default_rng(0).normal(size=20).astype(np.float32)
+    int8 = write_paddle.write(network, scales)
+    graph.write(int8, trained / table.INT8)
+    lineage = [*quantized.info.lineage, {"stage": "pact"}]
+    model = ModelFolder(trained, quantized.info.model_copy(update={"lineage": lineage}))
+    subject = analyze.of_table(model)
+    feeds = nets.pictures(3, seed=9)
+    for made, wanted in ((subject.program, network), (subject.network(()), write_paddle.simulated(int8))):
+        for a, b in zip(
+            nets.run(made, tmp_path / "a", feeds), nets.run(wanted, tmp_path / "b", feeds), strict=True
+        ):
+            for name in subject.program.fetches:
+                np.testing.assert_allclose(a[name], b[name], atol=2e-5)
+    found = run(model, images, tmp_path / "o")
+    assert found.state.endswith("gptq + pact") and found.confirmation is not None
+    # Each alone against the trained network, all of them against the float one beside it.
+    assert found.confirmation.error > 0.5
+    assert sum(layer.error for layer in found.layers) < 0.05
+    assert all(layer.sqnr_weight is None or layer.sqnr_weight > 100 for layer in found.layers)
+
+
 def test_the_rescue_keeps_what_it_chose_by(quantized: ModelFolder) -> None:
     found, scales = analysis.load(quantized.path), table.load(quantized.path)
     assert found is not None

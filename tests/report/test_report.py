@@ -406,7 +406,7 @@ def test_the_plots_by_hand():
 
 def test_an_analysis_that_was_not_made_is_said(tmp_path):
     words = " ".join("".join(html(tmp_path)[1].words).split())
-    assert "What each layer costs was not measured: the recipe has no rescue" in words
+    assert "What each layer costs was not measured: no rescue asked that" in words
     report = changed()
     report["model"]["layers_int8"] = 0
     assert "What each layer costs" not in "".join(html(tmp_path, report)[1].words)
