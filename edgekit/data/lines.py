@@ -21,11 +21,11 @@ from edgekit.data.files import write_bytes
 from edgekit.data.fonts import FontStock, fonts_of, ink
 from edgekit.data.images import Image, read_image
 from edgekit.data.layouts import Desk, Float
+from edgekit.data.pages import LABELS
 from edgekit.data.scenes import Progress, crop_square, generator
 from edgekit.data.stock import Stock
 
 RULE = 1  # raise it when a line of the same seed looks different
-LABELS = "labels.txt"
 DEGRADED = 0.7  # the share of lines that suffered
 LETTERS = (24, 64)  # pixels to the em
 CHINESE, ENGLISH = (2, 20), (1, 9)  # characters, words of a sentence that make a line, both inclusive

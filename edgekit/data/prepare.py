@@ -62,7 +62,6 @@ _RENDERED = {
     "turned_pages": _Rendered("pages, turned by quarters", pages.RULE, partial(pages.render, turned=True)),
     "turned_lines": _Rendered("lines, some upside down", lines.RULE, partial(lines.render, turned=True)),
 }
-LABELS = "labels.txt"  # of rendered text
 
 
 def prepare(
@@ -178,7 +177,7 @@ def _rendered(
     )
     if said["strangers"]:
         origin += f"; not the fonts that the figures were made with: {', '.join(said['strangers'])}"
-    return image_set(f"rendered {made.what}", root, _pictures(root), root / LABELS, origin)
+    return image_set(f"rendered {made.what}", root, _pictures(root), root / pages.LABELS, origin)
 
 
 def _photographs(

@@ -12,9 +12,12 @@ import paddle
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekit import recipe as recipes
 from edgekit.backends import paddle as backend
 from edgekit.errors import EdgekitError
+from edgekit.folder import ModelFolder
 from edgekit.models import build, export
+from edgekit.stages import fetch
 
 
 def small_onnx(file: Path, name: Any = "PPLCNet_x0_25", spoil: Any = None) -> Path:
@@ -144,4 +147,40 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"\x08\x07nonsense")
     with pytest.raises(EdgekitError, match="not an ONNX model") as caught:
         export.load_onnx(build("PPLCNet_x0_25", 4), tmp_path / "net.onnx")
+    assert caught.value.code == "EK404"
+
+
+RECIPE = """
+name: turned
+task: classification
+weights:
+  - file: net.onnx
+    files: {onnx: {}}
+definition: {name: PPLCNet_x0_25, classes: 4}
+program: {outputs: {probabilities: softmax_0.tmp_0}, input_shape: [1, 3, 64, 64]}
+preprocess:
+  resize: {kind: exact, height: 64, width: 64, interpolation: linear}
+  mean: [0.5, 0.5, 0.5]
+  std: [0.5, 0.5, 0.5]
+postprocess: {kind: classification, probabilities: probabilities}
+labels: quarters.txt
+"""
+
+
+def test_a_recipe_with_a_definition_gives_a_model_folder(tmp_path: Path) -> None:
+    file = small_onnx(tmp_path / "net.onnx")
+    (tmp_path / "turned.yaml").write_text(RECIPE)
+    (tmp_path / "model").mkdir()
+    recipe = recipes.load(str(tmp_path / "turned.yaml"))
+    said = fetch.run(recipe, tmp_path / "model", tmp_path / "cache", True, print)
+    model = ModelFolder.open(tmp_path / "model")
+    assert "net.onnx" in said and model.info.labels == ["0", "90", "180", "270"]
+    x = np.random.default_rng(2).normal(size=(1, 3, 64, 64)).astype(np.float32)
+    (wanted,) = onnxruntime.InferenceSession(str(file)).run(None, {"x": x})
+    got = backend.load(model.program, model.parameters)({"x": x})["probabilities"]
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    other = recipes.load(str(tmp_path / "turned.yaml"), None, ["definition.classes=5"])
+    assert fetch.components(other) != fetch.components(recipe)
+    with pytest.raises(EdgekitError, match="another network") as caught:
+        fetch.run(other, tmp_path / "model", tmp_path / "cache", True, print)
     assert caught.value.code == "EK404"
