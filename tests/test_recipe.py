@@ -159,7 +159,7 @@ def test_set_a_gate_whose_name_has_a_dot(write: Any) -> None:
         ("prune={flops: -25%, params: -25%}", "EK103", "one of flops, params and ratios"),
         ("prune={flop: -25%}", "EK102", "'prune.flops'"),
         ("prune.distil.minuts=3", "EK102", "'prune.distil.minutes'"),
-        ("quantize.method=pact", "EK104", "'pact'"),
+        ("quantize.method=qat", "EK104", "'qat'"),
         ("quantize.method=kll", "EK104", "'kl'"),
     ],
 )

@@ -25,7 +25,8 @@ from edgekit.program import graph
 from edgekit.quantization import analysis, table, write_paddle
 from edgekit.quantization.analysis import Analysis
 from edgekit.recipe import Quantize
-from edgekit.stages import agreement, analyze, quantize
+from edgekit.stages import analyze, quantize
+from edgekit.stages.agreement import picture
 from tests.program import nets
 from tests.program.nets import conv_bn
 
@@ -282,12 +283,12 @@ def test_the_five_worst_of_picodet_recover_more_than_any_random_five(tmp_path: P
     fetch.run(asked, tmp_path, cache_dir(), False, print)
     model = ModelFolder.open(tmp_path)
     chosen = plan.pictures(asked, None, "calibration", cache_dir(), False, Progress())
-    pictures = [agreement.picture(path, model.info) for path in chosen.paths[::2]]
+    pictures = [picture(path, model.info) for path in chosen.paths[::2]]
     subject = analyze.plain(model, Quantize(), [picture.tensor for picture in pictures], Progress())
     fitted, some = held_out(pictures)
     names = [layer.name for layer in analyze.ranked(model.info, subject, some, Progress()).layers]
     # On pictures that the ranking has not seen.
-    measured = analyze.trial(model.info, subject, fitted[:24])
+    measured = analyze.trial(model.info, subject, fitted[:16])
     none, agreed = measured(())
     error, agreement = measured(names[:5])
     assert agreement is not None and agreed is not None
