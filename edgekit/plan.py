@@ -30,7 +30,7 @@ VERSIONS = {
     "pact": 2,
     "export": 5,
     "convert": 4,
-    "validate": 3,
+    "validate": 4,
     "analyze": 2,
 }
 

@@ -91,3 +91,12 @@ def test_names_are_checked_before_anything_runs() -> None:
         with pytest.raises(EdgekitError, match=r"validate\.gates\..*'cosin'.*'cosine'") as caught:
             gates.check_names({key: Gate.parse(">= 1")})
         assert caught.value.code == "EK102"
+
+
+def test_a_loss_of_just_the_bound_is_within_it() -> None:
+    from edgekit.recipe import Gate
+    from edgekit.stages.validate import changes
+
+    found = changes({"exact": 0.97, "cer": 0.001, "ap": None}, {"exact": 0.96, "cer": 0.0015, "ap": 0.5})
+    assert found == {"exact_drop": 0.01, "cer_rise": 0.0005}
+    assert Gate.parse("<= 0.01").holds(0.01) and 0.97 - 0.96 > 0.01
