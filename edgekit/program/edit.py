@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import EdgekitError
-from edgekit.program import scalars
+from edgekit.program import scalars, taps
 from edgekit.program.graph import (
     CONVOLUTIONS,
     Op,
@@ -94,7 +94,7 @@ def fold_batch_norm(program: Program) -> Program:
     w' = w * g, b' = (b - mean) * g + beta, with g = gamma / sqrt(variance + eps); the last tensor of what was
     folded keeps its name. So are other constant factors and shifts behind a convolution, and scalars between
     an activation and a convolution (see `scalars`): PPLCNetV3 has dozens of them. Only float32 convolutions
-    that share their weights with nobody are folded.
+    that share their weights with nobody are folded. Rows of kernels that only meet padding go, too (`taps`).
     """
     made = program.copy()
     _plain_biases(made)
@@ -133,6 +133,7 @@ def fold_batch_norm(program: Program) -> Program:
         result.append(make_op("elementwise_add", {"X": [before], "Y": [name]}, {"Out": [out]}, {"axis": 1}))
     made.replace_ops(result)
     scalars.into_readers(made)
+    taps.without_idle(made)
     drop_unused(made)
     return made
 
