@@ -65,7 +65,8 @@ def test_ppocrv3_det(edgekit: Any, tmp_path: Path) -> None:
     assert metrics["fp32.onnx"]["agreement_hmean"] == metrics["fp32.onnx"]["identical_answers"] == 1
     for name in ("int8.onnx", "int8.paddle"):
         assert metrics[name]["agreement_hmean"] > 0.95
-        assert metrics[name]["hmean_drop"] == metrics["fp32.paddle"]["hmean"] - metrics[name]["hmean"]
+        drop = metrics["fp32.paddle"]["hmean"] - metrics[name]["hmean"]
+        assert metrics[name]["hmean_drop"] == pytest.approx(drop, abs=1e-9)
     # The published program has open sides: its costs are those of the recipe's shape.
     assert 1.7e9 < report["model"]["macs"] < 2e9
     answers = json.loads((out / "golden" / "0" / "answers.json").read_text())
