@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from edgekit.data.cutouts import Split
 from edgekit.data.files import sha256_of
@@ -23,6 +26,9 @@ from edgekit.folder import TaskName
 Image = NDArray[np.uint8]  # height x width x 3, blue green red
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# A file of a few kilobytes may say that it holds gigabytes of pixels.
+LONGEST_SIDE, MOST_PIXELS = 30_000, 100_000_000
+_ORIENTATION = 0x0112  # EXIF's tag
 
 
 @dataclass(frozen=True)
@@ -58,28 +64,83 @@ def image_set(
 def decode_image(data: bytes, name: str) -> Image:
     """A picture file's bytes -> uint8 [height, width, 3] in BGR.
 
-    EXIF orientation is applied, grey becomes BGR, 16 bits become 8, transparency lies on white.
-    Raises EK406 with `name` when the bytes are no picture.
+    EXIF orientation is applied, grey and CMYK become BGR, 16 bits become 8, transparency lies on white.
+    Raises EK406 with `name` when the bytes are no picture, or one of more than LONGEST_SIDE pixels a side or
+    MOST_PIXELS in all, which is not decoded.
     """
+    _check_size(data, name)
     raw = np.frombuffer(data, np.uint8)
     try:
         image = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size else None
         if image is None:
             raise EdgekitError("EK406", f"{name} is not a picture that can be read (or is damaged).")
         if not data.startswith(b"\xff\xd8"):  # JPEG has no transparency
-            image = _on_white(image, cv2.imdecode(raw, cv2.IMREAD_UNCHANGED))
+            image = _flattened(data, image)
     except cv2.error as error:
         raise EdgekitError("EK406", f"{name} is not a picture that can be read: {error}") from error
     return np.ascontiguousarray(image, dtype=np.uint8)
 
 
-def _on_white(image: Any, full: Any) -> Any:
-    if full is None or full.ndim != 3 or full.shape[2] != 4 or full.shape[:2] != image.shape[:2]:
-        return image
-    alpha = full[..., 3:].astype(np.float32) / np.iinfo(full.dtype).max
+def _header(data: bytes) -> Pillow.Image:
+    """Raises what Pillow does where it knows no such picture, or deems it a trap for its size."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+        return Pillow.open(io.BytesIO(data))
+
+
+def _check_size(data: bytes, name: str) -> None:
+    """By the file's header alone."""
+    try:
+        width, height = _header(data).size
+        said = f"of {width:,} x {height:,} pixels"
+        fits = max(width, height) <= LONGEST_SIDE and width * height <= MOST_PIXELS
+    except Pillow.DecompressionBombError:
+        said, fits = "of far too many pixels", False
+    except Exception:  # damaged, or no picture: it has many errors for that, and OpenCV is asked next
+        return
+    if not fits:
+        raise EdgekitError(
+            "EK406",
+            f"{name} is a picture {said}: at most {LONGEST_SIDE:,} a side and {MOST_PIXELS / 1e6:.0f} "
+            "million in all are read. Make it smaller, or cut it up.",
+        )
+
+
+def _orientation(data: bytes) -> int:
+    try:
+        return int(_header(data).getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged file, of which OpenCV could read the pixels
+        return 1
+
+
+def _flattened(data: bytes, image: Any) -> Any:
+    """What OpenCV leaves undone: transparency, and the orientation of WebP and of PNG with transparency."""
+    raw = np.frombuffer(data, np.uint8)
+    full = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
+    clear = full is not None and full.ndim == 3 and full.shape[2] == 4 and full.dtype.kind == "u"
+    turn = data[8:12] == b"WEBP" or (clear and data.startswith(b"\x89PNG"))
+    if turn:  # `full` is as it lies in the file
+        image = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if clear and full.shape[:2] == image.shape[:2]:
+        image = _on_white(image, full[..., 3:].astype(np.float32) / np.iinfo(full.dtype).max)
+    return _upright(image, _orientation(data)) if turn else image
+
+
+def _on_white(image: Any, alpha: Any) -> Any:
     if alpha.min() == 1:
         return image
     return np.rint(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def _upright(image: Any, orientation: int) -> Any:
+    """EXIF: 1 to 8, where the first row and column of the file are; 5 to 8 have sides exchanged."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image
 
 
 def read_image(path: Path) -> Image:

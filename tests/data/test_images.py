@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
-from edgekit.data.images import folder_set, halves, image_ids, image_set, read_coco, read_image
+from edgekit.data.images import decode_image, folder_set, halves, image_ids, image_set, read_coco, read_image
 from edgekit.errors import EdgekitError
 
 
@@ -47,6 +50,60 @@ def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
     turned = read_image(path)
     assert turned.shape == (16, 8, 3)
     assert turned[2, 4, 2] > 200 and turned[13, 4, 2] < 50, "the left half is now on top"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "RGBA"), ("WEBP", "RGB"), ("WEBP", "RGBA")]
+)
+def test_all_orientations_in_all_files_are_those_of_pillow(kind: str, mode: str, orientation: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8)
+    image = Image.fromarray(cv2.resize(noise, (40, 24), interpolation=cv2.INTER_CUBIC)).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, 40).astype(np.uint8), (24, 1))))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    image.save(file, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(file.getvalue()))).convert("RGBA")
+    white = Image.new("RGBA", wanted.size, "white")
+    white.alpha_composite(wanted)
+    got = decode_image(file.getvalue(), "x")
+    bgr = np.asarray(white.convert("RGB"))[:, :, ::-1]
+    np.testing.assert_allclose(got.astype(int), bgr, atol=1)
+
+
+def test_cmyk_is_converted() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8)
+    image = Image.fromarray(cv2.resize(noise, (40, 24), interpolation=cv2.INTER_CUBIC))
+    file = io.BytesIO()
+    image.convert("CMYK").save(file, "JPEG", quality=100)
+    got = decode_image(file.getvalue(), "x")
+    assert np.abs(got[:, :, ::-1].astype(int) - np.asarray(image)).max() <= 4  # JPEG's loss
+
+
+def header_of_a_png(width: int, height: int) -> bytes:
+    """A file of 45 bytes that claims to hold so many pixels, one bit each."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    end = b"IEND"
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (body, end)
+    )
+
+
+@pytest.mark.parametrize("size", [(30_000, 30_000), (1, 30_001), (30_001, 1), (10_001, 10_000)])
+def test_a_picture_that_is_too_large_is_not_decoded(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(EdgekitError, match=r"big\.png.*30,000 a side and 100 million") as error:
+        decode_image(header_of_a_png(*size), "big.png")
+    assert code(error) == "EK406"
+
+
+def test_a_picture_at_the_limit_is_read() -> None:
+    long = cv2.imencode(".png", np.full((1, 30_000), 7, np.uint8))[1].tobytes()
+    assert decode_image(long, "long.png").shape == (1, 30_000, 3)
 
 
 def test_grey_sixteen_bits_and_alpha_become_bgr_on_white(tmp_path: Path) -> None:
