@@ -143,19 +143,21 @@ def _class_compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[A
 
 def class_labels(annotations: Path, names: Sequence[str]) -> NDArray[np.int64]:
     """The class of each picture, from lines of "picture class-index". Raises EK401 and EK408."""
+    known: dict[str, int] = {}
     try:
-        lines = [
-            line.rsplit(maxsplit=1)
-            for line in annotations.read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
-        known = {PurePosixPath(name).name: int(label) for name, label in lines}
+        for number, line in enumerate(annotations.read_text(encoding="utf-8-sig").split("\n"), 1):
+            if line.strip():
+                name, *columns = line.rsplit(maxsplit=1)
+                if not columns or not columns[0].isdecimal():
+                    raise EdgekitError(
+                        "EK408",
+                        f"{annotations}, line {number}, needs to be 'picture class-index', not {line!r}.",
+                    )
+                known[PurePosixPath(name).name] = int(columns[0])
     except OSError as error:
         raise EdgekitError("EK401", f"The labels {annotations} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise EdgekitError(
-            "EK408", f"{annotations} needs lines of 'picture class-index' ({error})."
-        ) from error
+    except UnicodeDecodeError as error:
+        raise EdgekitError("EK408", f"{annotations} is not text in UTF-8.") from error
     unknown = [name for name in names if Path(name).name not in known]
     if unknown:
         raise EdgekitError(

@@ -130,22 +130,22 @@ def _shapes(polygons: Polygons) -> NDArray[Any]:
     return np.asarray(shapely.make_valid(shapes, method="structure", keep_collapsed=False))
 
 
-def matched(overlap: NDArray[np.float64], least: float) -> int:
-    """How many rows find a column of their own with IoU > `least`: one-to-one, the best pairs first.
+def pairs(overlap: NDArray[np.float64], least: float) -> dict[int, int]:
+    """Row -> a column of its own with IoU > `least`, of rows that find one; the best pairs first.
 
     ICDAR 2015's rule, save that there pairs are formed in the order of the file; regions of one side do not
     overlap as a rule, and then both give the same.
     """
     order = np.argsort(-overlap, axis=None, kind="stable")
-    rows: set[int] = set()
+    found: dict[int, int] = {}
     columns: set[int] = set()
     for row, column in zip(*np.unravel_index(order, overlap.shape), strict=True):
         if overlap[row, column] <= least:
             break
-        if row not in rows and column not in columns:
-            rows.add(int(row))
+        if row not in found and column not in columns:
+            found[int(row)] = int(column)
             columns.add(int(column))
-    return len(rows)
+    return found
 
 
 def agreement(reference: Sequence[Regions], got: Sequence[Regions]) -> dict[str, float | int | None]:
@@ -169,7 +169,7 @@ def scores(truth: Sequence[Polygons], got: Sequence[Regions]) -> dict[str, float
     """
     n_truth, n_found = sum(map(len, truth)), sum(len(item.quads) for item in got)
     all_overlaps = [overlaps(true, list(item.quads)) for true, item in zip(truth, got, strict=True)]
-    hits, hits75 = (sum(matched(overlap, least) for overlap in all_overlaps) for least in (0.5, 0.75))
+    hits, hits75 = (sum(len(pairs(overlap, least)) for overlap in all_overlaps) for least in (0.5, 0.75))
 
     def share(part: int, whole: int) -> float | None:
         return part / whole if whole else None
@@ -190,28 +190,31 @@ def read_labels(path: Path) -> dict[str, list[NDArray[np.float64]]]:
     Every region counts, also those marked illegible (`###`). Raises EK401 and EK408.
     """
     labels: dict[str, list[NDArray[np.float64]]] = {}
+    number = 0
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
             if line.strip():
-                name, tab, regions = line.partition("\t")
-                if not tab:
-                    raise ValueError(f"line {number} has no tab")
-                labels[PurePosixPath(name).name] = [_polygon(entry, number) for entry in json.loads(regions)]
+                name, *columns = line.split("\t")
+                if len(columns) != 1:
+                    raise ValueError(f"{1 + len(columns)} column(s), expected 2")
+                labels[PurePosixPath(name).name] = [_polygon(entry) for entry in json.loads(columns[0])]
     except OSError as error:
         raise EdgekitError("EK401", f"The labels {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise EdgekitError("EK408", f"{path} is not text in UTF-8.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise EdgekitError(
             "EK408",
-            f"{path} does not hold PaddleOCR's text labels ({type(error).__name__}: {error}): it needs lines "
-            'of \'picture<TAB>[{"transcription": "...", "points": [[x, y], ...]}, ...]\'.',
+            f"{path}, line {number}, does not hold PaddleOCR's text labels ({type(error).__name__}: {error}): "
+            'it needs lines of \'picture<TAB>[{"transcription": "...", "points": [[x, y], ...]}, ...]\'.',
         ) from error
     return labels
 
 
-def _polygon(entry: Any, number: int) -> NDArray[np.float64]:
+def _polygon(entry: Any) -> NDArray[np.float64]:
     points = np.asarray(entry["points"], np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise ValueError(f"line {number} has a region whose points are not at least three pairs of numbers")
+        raise ValueError("the points of a region are not at least three pairs of numbers")
     return points
 
 

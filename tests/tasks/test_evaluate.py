@@ -106,13 +106,19 @@ def test_labels_may_be_absent_but_not_too_few():
 
 
 @pytest.mark.parametrize(
-    ("text", "code"), [("a.jpg cat\n", "EK408"), ("b.jpg 1\n", "EK408"), (None, "EK401")]
+    ("text", "code", "words"),
+    [
+        ("a.jpg 0\na.jpg cat\n", "EK408", "line 2.*'a.jpg cat'"),
+        ("\na.jpg\n", "EK408", "line 2.*picture class-index"),
+        ("b.jpg 1\n", "EK408", "a.jpg"),
+        (None, "EK401", "cannot be read"),
+    ],
 )
-def test_class_labels_that_do_not_fit(tmp_path, text, code):
+def test_class_labels_that_do_not_fit(tmp_path, text, code, words):
     file = tmp_path / "labels.txt"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(EdgekitError) as caught:
+    with pytest.raises(EdgekitError, match=words) as caught:
         evaluate.truth(CLASS, file, ["a.jpg"], [np.array([0.5, 0.5], np.float32)])
     assert caught.value.code == code
 

@@ -68,11 +68,11 @@ def test_iou_of_nothing():
 
 
 def test_matching_is_one_to_one_and_the_best_pair_comes_first():
-    assert t.matched(np.array([[0.6, 0.9], [0.1, 0.8]]), 0.5) == 1, "in the order of rows it were 2"
-    assert t.matched(np.array([[0.9, 0.6], [0.8, 0.1]]), 0.5) == 1, "one line found twice is one hit"
-    assert t.matched(np.array([[0.9, 0.1], [0.1, 0.6]]), 0.5) == 2
-    assert t.matched(np.array([[0.5]]), 0.5) == 0 and t.matched(np.array([[0.51]]), 0.5) == 1
-    assert t.matched(np.zeros((0, 3)), 0.5) == t.matched(np.zeros((3, 0)), 0.5) == 0
+    assert t.pairs(np.array([[0.6, 0.9], [0.1, 0.8]]), 0.5) == {0: 1}, "in the order of rows it were 2"
+    assert t.pairs(np.array([[0.9, 0.6], [0.8, 0.1]]), 0.5) == {0: 0}, "one line found twice is one hit"
+    assert t.pairs(np.array([[0.9, 0.1], [0.1, 0.6]]), 0.5) == {0: 0, 1: 1}
+    assert t.pairs(np.array([[0.5]]), 0.5) == {} and t.pairs(np.array([[0.51]]), 0.5) == {0: 0}
+    assert t.pairs(np.zeros((0, 3)), 0.5) == t.pairs(np.zeros((3, 0)), 0.5) == {}
 
 
 def test_scores_by_hand():
@@ -296,12 +296,13 @@ def test_from_outputs_to_json_and_metrics(tmp_path):
     [
         (None, "EK401", "cannot be read"),
         ("b.jpg\t[]\n", "EK408", "no line for 1 of the pictures: a.jpg"),
-        ("a.jpg []\n", "EK408", "line 1 has no tab"),
+        ("a.jpg []\n", "EK408", r"line 1, .*1 column\(s\), expected 2"),
+        ("a.jpg\t[]\nb.jpg\t[]\tx\n", "EK408", r"line 2, .*3 column\(s\), expected 2"),
         ("a.jpg\t[{}]\n", "EK408", "points"),
-        ("a.jpg\t[}\n", "EK408", "text labels"),
+        ("\n\na.jpg\t[}\n", "EK408", "line 3, .*text labels"),
         ("a.jpg\t7\n", "EK408", "text labels"),
-        ('\na.jpg\t[{"points": [[1, 2], [3, 4]]}]\n', "EK408", "line 2 has a region"),
-        ('a.jpg\t[{"points": [[1, 2], [3, 4], [NaN, 1]]}]\n', "EK408", "line 1 has a region"),
+        ('\na.jpg\t[{"points": [[1, 2], [3, 4]]}]\n', "EK408", "line 2, .*region"),
+        ('a.jpg\t[{"points": [[1, 2], [3, 4], [NaN, 1]]}]\n', "EK408", "line 1, .*region"),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path, text, code, words):
