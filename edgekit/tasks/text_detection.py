@@ -190,24 +190,26 @@ def read_labels(path: Path) -> dict[str, list[NDArray[np.float64]]]:
     Every region counts, also those marked illegible (`###`). Raises EK401 and EK408.
     """
     labels: dict[str, list[NDArray[np.float64]]] = {}
-    number = 0
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-            if line.strip():
-                name, *columns = line.split("\t")
-                if len(columns) != 1:
-                    raise ValueError(f"{1 + len(columns)} column(s), expected 2")
-                labels[PurePosixPath(name).name] = [_polygon(entry) for entry in json.loads(columns[0])]
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise EdgekitError("EK401", f"The labels {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise EdgekitError("EK408", f"{path} is not text in UTF-8.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise EdgekitError(
-            "EK408",
-            f"{path}, line {number}, does not hold PaddleOCR's text labels ({type(error).__name__}: {error}): "
-            'it needs lines of \'picture<TAB>[{"transcription": "...", "points": [[x, y], ...]}, ...]\'.',
-        ) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, *columns = line.split("\t")
+        try:
+            if len(columns) != 1:
+                raise ValueError(f"{1 + len(columns)} column(s), expected 2")
+            labels[PurePosixPath(name).name] = [_polygon(entry) for entry in json.loads(columns[0])]
+        except (ValueError, KeyError, TypeError) as error:
+            raise EdgekitError(
+                "EK408",
+                f"{path}, line {number}, is none of PaddleOCR's text labels ({type(error).__name__}: {error}): "
+                'they are lines of \'picture<TAB>[{"transcription": "...", "points": [[x, y], ...]}, ...]\'.',
+            ) from error
     return labels
 
 
