@@ -12,11 +12,12 @@ import click
 from edgekit.errors import EdgekitError
 
 if TYPE_CHECKING:
+    from edgekit.apps.bundles import Kind
     from edgekit.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -41,15 +42,48 @@ def model(command: F) -> F:
     return click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))(command)
 
 
+def pictures(command: F) -> F:
+    return click.argument(
+        "pictures", metavar="IMAGE...", nargs=-1, required=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+    )(command)  # fmt: skip
+
+
+def bundles(command: F) -> F:
+    return click.option(
+        "--bundle", "bundles", type=FOLDER, metavar="DIR", required=True, multiple=True,
+        help="The bundle that runs; every file's hash is checked.",
+    )(command)  # fmt: skip
+
+
+def shown(command: F) -> F:
+    """--model, --compare and --out: which files of a bundle run, and what is drawn."""
+    command = click.option(
+        "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+        help="Draw the answers to this picture; several are numbered.",
+    )(command)  # fmt: skip
+    command = click.option(
+        "--compare", is_flag=True, help="Run float and int8, draw them side by side, say what differs."
+    )(command)
+    return click.option(
+        "--model", "kind", type=click.Choice(["fp32", "int8"]),
+        help="Which ONNX file.  [default: the one that the manifest names]",
+    )(command)  # fmt: skip
+
+
+def as_kind(kind: str | None) -> Kind | None:
+    return "fp32" if kind == "fp32" else "int8" if kind == "int8" else None
+
+
 def data(command: F) -> F:
     return click.option(
-        "--data", type=_FOLDER, metavar="DIR", help="Your own pictures, with or without COCO annotations."
+        "--data", type=FOLDER, metavar="DIR", help="Your own pictures, with or without COCO annotations."
     )(command)
 
 
 def out(command: F) -> F:
     return click.option(
-        "--out", type=_FOLDER, metavar="DIR", help="Where the result goes.  [default: build/NAME]"
+        "--out", type=FOLDER, metavar="DIR", help="Where the result goes.  [default: build/NAME]"
     )(command)
 
 

@@ -207,8 +207,9 @@ def read_labels(path: Path) -> dict[str, list[NDArray[np.float64]]]:
         except (ValueError, KeyError, TypeError) as error:
             raise EdgekitError(
                 "EK408",
-                f"{path}, line {number}, is none of PaddleOCR's text labels ({type(error).__name__}: {error}): "
-                'they are lines of \'picture<TAB>[{"transcription": "...", "points": [[x, y], ...]}, ...]\'.',
+                f"{path}, line {number}, is none of PaddleOCR's text labels ({type(error).__name__}: "
+                f"{error}): they are "
+                'lines of \'picture<TAB>[{"transcription": "...", "points": [[x, y], ...]}, ...]\'.',
             ) from error
     return labels
 

@@ -35,7 +35,9 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS), ["recipes", "show"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [[], *([name] for name in COMMANDS), ["recipes", "show"], ["bundle", "pack"]], ids=" ".join
+)
 def test_every_help_has_an_example(arguments: list[str]) -> None:
     result = CliRunner().invoke(edgekit, [*arguments, "--help"])
     assert result.exit_code == 0
