@@ -69,7 +69,7 @@ def test_ocr_compared(parts: Parts, run: Any, tmp_path: Path, picture: Path) -> 
     assert "  differs: fp32 line 1 'abc', int8 line 1 'bac'" in done.out.splitlines()
     assert "int8 reads 0 of 2 lines as fp32 does" in done.out
     said = json.loads((tmp_path / "o.json").read_text())
-    assert said["agreement"] == {"lines": 2, "alike": 0}
+    assert said["agreement"] == {"lines": 2, "alike": 0, "differ_in_spaces": 0}
     assert said["pictures"][0]["differences"] == [
         {"fp32": "abc", "int8": "bac"},
         {"fp32": "ca", "int8": "cb"},
