@@ -73,10 +73,12 @@ class Ended:
         return lines[-1]
 
 
-def run_cli(*arguments: object, cache: Path, env: dict[str, str] | None = None, cwd: Path) -> Ended:
+def run_cli(
+    *arguments: object, cache: Path, env: dict[str, str] | None = None, cwd: Path, timeout: int = 300
+) -> Ended:
     done = subprocess.run(
         [sys.executable, "-m", "edgekit", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, cwd=cwd,
+        capture_output=True, text=True, timeout=timeout, cwd=cwd,
         env={**os.environ, "EDGEKIT_CACHE": str(cache), **(env or {})},
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, done.stderr)
