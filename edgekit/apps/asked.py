@@ -34,6 +34,10 @@ class Asked:
             raise EdgekitError("EK107", "--compare runs both models and --model one: give one of the two.")
         if self.out is not None:
             drawing.check_name(self.out)
+        drawn = {out.resolve() for k in range(len(self.pictures)) if (out := self.drawing(k)) is not None}
+        for picture in self.pictures:
+            if picture.resolve() in drawn:
+                raise EdgekitError("EK107", f"--out would replace the picture {picture}: give another name.")
 
     @property
     def kinds(self) -> tuple[Kind | None, ...]:

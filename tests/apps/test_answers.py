@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgekit.apps import drawing
 from edgekit.errors import EdgekitError
@@ -128,6 +129,7 @@ def test_nothing_there_is_an_answer(parts: Parts, run: Any, tmp_path: Path) -> N
     [
         (("ocr", "PAGE", "--bundle=DET", "--bundle=REC", "--compare", "--model=int8"), 2, "EK107: --compare"),
         (("ocr", "PAGE", "--bundle=DET", "--bundle=REC", "--out=o.txt"), 2, "EK107: --out o.txt"),
+        (("ocr", "PAGE", "--bundle=DET", "--bundle=REC", "--out", "PAGE"), 2, "EK107: --out would replace"),
         (("ocr", "PAGE", "--bundle=DET"), 2, "EK107: Reading text needs"),
         (("detect", "PAGE", "--bundle=REC"), 2, "EK107: Needed is one bundle"),
         (("classify", "PAGE", "--bundle=DET"), 2, "EK107: Needed is one bundle"),
@@ -147,12 +149,17 @@ def test_what_is_refused(
     assert done.code == code and words in done.error()
 
 
-def test_an_empty_file(parts: Parts, run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("huge", [False, True])
+def test_a_file_that_cannot_be_read(parts: Parts, run: Any, tmp_path: Path, huge: bool) -> None:
+    """Empty, or with more pixels than memory should be given to."""
     (tmp_path / "empty.png").write_bytes(b"")
+    if huge:
+        Image.new("1", (30_000, 30_000)).save(tmp_path / "empty.png")
     for command, name in (("ocr", "det"), ("detect", "things"), ("classify", "cls")):
         more = ["--bundle", parts["rec"]] if command == "ocr" else []
         done = run(command, tmp_path / "empty.png", "--bundle", parts[name], *more)
         assert done.code == 4 and "error EK406" in done.error() and "empty.png" in done.error()
+        assert ("30,000 a side and 100 million" in done.error()) == huge
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
