@@ -95,7 +95,7 @@ def test_receipts(readers: dict[str, Reader]) -> None:
             right[kind] += sum(normalised(line.text) in known for line in lines)
     assert total > 150
     assert right["fp32"] >= 0.97 * total and right["int8"] >= 0.97 * total
-    assert len(differing) <= 0.03 * total, differing
+    assert len(differing) <= 0.05 * total, differing
 
 
 def test_a_photograph(whole: Path, readers: dict[str, Reader], sign: Path, tmp_path: Path) -> None:
