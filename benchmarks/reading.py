@@ -1,11 +1,10 @@
-"""How long reading a page takes on one thread: float, int8 and each part's default in turns, and which network
-takes it.
+"""How long reading a page takes on one thread: float, int8 and each part's default, and which network takes it.
 
     python benchmarks/reading.py --bundle build/ppocrv3 --json reading.json
 
-Without pages those of the rendered evaluation pages are read that hold 24 to 26 lines. Timed is everything
-from the decoded picture to the texts, on a machine that should have nothing else to do. Processor time is told,
-too: where it is much less than the clock's, other work was in the way.
+Without pages those of the rendered evaluation pages are read that hold 24 to 26 lines. The chains take turns.
+Timed is everything from the decoded picture to the texts, on a machine that should have nothing else to do.
+Processor time is told, too: where it is much less than the clock's, other work was in the way.
 """
 
 from __future__ import annotations
