@@ -1,4 +1,4 @@
-"""How long reading a page takes on one thread: float, int8 and each part's default, and which network takes it.
+"""How long reading a page takes on one thread: float, int8 and the default, and which network takes it.
 
     python benchmarks/reading.py --bundle build/ppocrv3 --json reading.json
 
