@@ -27,7 +27,10 @@ HELD_OUT = 10  # every tenth picture chooses the checkpoint and teaches nothing
 
 
 class _Pictures(Sequence[NDArray[np.float32]]):
-    """Pre-processed pictures, read when they are asked for: hundreds do not fit into memory."""
+    """Pre-processed pictures, read when they are asked for: hundreds do not fit into memory.
+
+    Training needs one size: of a long line of text there is a part, not always the beginning.
+    """
 
     def __init__(self, paths: list[Path], how: Preprocess) -> None:
         self.paths, self.how = paths, how
@@ -36,7 +39,12 @@ class _Pictures(Sequence[NDArray[np.float32]]):
         return len(self.paths)
 
     def __getitem__(self, k: int) -> NDArray[np.float32]:  # type: ignore[override]
-        return preprocess(read_image(self.paths[k]), self.how)
+        picture = preprocess(read_image(self.paths[k]), self.how)
+        if self.how.resize.kind != "line":
+            return picture
+        most = self.how.resize.width
+        start = int(np.random.default_rng(k).integers(picture.shape[2] - most + 1))
+        return np.ascontiguousarray(picture[:, :, start : start + most])
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return (self[k] for k in range(len(self)))

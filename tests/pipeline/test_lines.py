@@ -103,6 +103,29 @@ def test_lines_of_any_width_through_all_stages(
     assert any("/INT8" in kernel for kernel in lite.kernels(bundle / "reader.int8.nb"))
 
 
+def test_lines_of_any_width_are_trained_on(recipe: Path, inside: Any, tmp_path: Path) -> None:
+    """Training needs pictures of one size: parts of the long lines."""
+    root, rng = tmp_path / "many", np.random.default_rng(0)
+    (root / "training").mkdir(parents=True)
+    for split, widths in (("calibration", WIDTHS), ("evaluation", WIDTHS), ("training", WIDTHS * 5)):
+        (root / split).mkdir(exist_ok=True)
+        for k, width in enumerate(widths):
+            noise = rng.integers(0, 256, (4, width // 5, 3)).astype(np.uint8)
+            cv2.imwrite(str(root / split / f"{k}.png"), cv2.resize(noise, (width, 20)))
+    words = ("quantize.method=pact", "quantize.pact.minutes=0.03", "validate.gates={}", "prune.rounds=1")
+    options = [word for text in (*words, "prune.flops=-20%", "prune.distil.minutes=0.03") for word in ("--set", text)]
+    bundle = tmp_path / "bundle"
+    done = inside("compress", "--recipe", recipe, "--data", root, "--out", bundle, *options)
+    assert done.code == 0, done.err
+    info = ModelFolder.open(bundle / "paddle").info
+    stages = {entry["stage"]: entry for entry in info.lineage}
+    for name in ("distil", "pact"):
+        assert stages[name]["pictures"] == 5 * len(WIDTHS)
+        assert stages[name]["loss_after"] <= stages[name]["loss_before"]
+    assert info.inputs[0].shape == [-1, 3, 16, -1]
+    assert json.loads((bundle / "report.json").read_text())["metrics"]["int8.onnx"]["n"] == len(WIDTHS)
+
+
 def test_a_dictionary_of_the_wrong_length(recipe: Path, pictures: Path, inside: Any, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("a\nb\nc\n")
     done = inside("compress", "--recipe", recipe, "--data", pictures, "--out", tmp_path / "b", cache=tmp_path)
