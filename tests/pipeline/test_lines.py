@@ -113,7 +113,9 @@ def test_lines_of_any_width_are_trained_on(recipe: Path, inside: Any, tmp_path: 
             noise = rng.integers(0, 256, (4, width // 5, 3)).astype(np.uint8)
             cv2.imwrite(str(root / split / f"{k}.png"), cv2.resize(noise, (width, 20)))
     words = ("quantize.method=pact", "quantize.pact.minutes=0.03", "validate.gates={}", "prune.rounds=1")
-    options = [word for text in (*words, "prune.flops=-20%", "prune.distil.minutes=0.03") for word in ("--set", text)]
+    options = [
+        word for text in (*words, "prune.flops=-20%", "prune.distil.minutes=0.03") for word in ("--set", text)
+    ]
     bundle = tmp_path / "bundle"
     done = inside("compress", "--recipe", recipe, "--data", root, "--out", bundle, *options)
     assert done.code == 0, done.err
