@@ -26,12 +26,12 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 9,
-    "pact": 2,
+    "quantize": 15,
+    "pact": 3,
     "export": 6,
     "convert": 4,
     "validate": 4,
-    "analyze": 2,
+    "analyze": 3,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.

@@ -132,18 +132,25 @@ def collect(
 def means(
     program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
 ) -> dict[str, Doubles]:
-    """E[z] [k + 1] of every layer's rows z = [x, 1], by weight: the last column of `Moments.matrix`."""
+    """E[z] [k + 1] of every layer's rows z = [x, 1], by weight: the last column of `Moments.matrix`. Of a
+    depthwise layer each channel has its own, [channels, k + 1]."""
     sums: dict[str, Doubles] = {}
     counts = dict.fromkeys((layer.weight for layer in layers), 0)
     for start, values in passes(program, [layer.input for layer in layers], pictures):
         for layer in layers:
             k = layer.matrix(program.params[layer.weight]).shape[1]
             x = rows(layer, values[layer.input], k, PLACES, start)
-            sums[layer.weight] = sums.get(layer.weight, np.zeros(k)) + x.sum(axis=0, dtype=np.float64)
+            total = x.sum(axis=0, dtype=np.float64)
+            if layer.kind == "depthwise":
+                total = total.reshape(-1, k)
+            sums[layer.weight] = sums.get(layer.weight, np.zeros(1)) + total
             counts[layer.weight] += len(x)
         for _ in range(len(values[program.feeds[0]])):
             advance()
-    return {name: np.append(total / counts[name], 1.0) for name, total in sums.items()}
+    return {
+        name: np.concatenate([total / counts[name], np.ones((*total.shape[:-1], 1))], axis=-1)
+        for name, total in sums.items()
+    }
 
 
 def layer_answers(

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.program.graph import Op, Program, attr, inputs, outputs
+from edgekit.program.graph import CONVOLUTIONS, Op, Program, attr, inputs, outputs
 from edgekit.program.parameters import Array
 
 Floats = npt.NDArray[np.float32]
@@ -22,9 +22,9 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Reader:
-    """A layer with weights that reads all channels of one tensor."""
+    """A layer with weights that reads all channels of one tensor, or (depthwise) each its own."""
 
-    kind: Literal["conv", "transposed", "matmul"]
+    kind: Literal["conv", "depthwise", "transposed", "matmul"]
     input: str
     weight: str
     output: str  # before the bias
@@ -38,16 +38,20 @@ class Reader:
     @property
     def taps(self) -> int:
         """Columns of a row per input channel."""
-        return self.kernel[0] * self.kernel[1] if self.kind == "conv" else 1
+        return self.kernel[0] * self.kernel[1] if self.is_conv else 1
+
+    @property
+    def is_conv(self) -> bool:
+        return self.kind in ("conv", "depthwise")
 
     def channels(self, weight: Array) -> int:
         """How many output channels a weight has."""
-        return int(weight.shape[0 if self.kind == "conv" or self.flipped else 1])
+        return int(weight.shape[0 if self.is_conv or self.flipped else 1])
 
     def matrix(self, weight: Array) -> Doubles:
         """The weight as [rows of outputs, k]; `restore` turns it back."""
         value = weight.astype(np.float64)
-        if self.kind == "conv":
+        if self.is_conv:
             return value.reshape(len(value), -1)
         if self.kind == "transposed":
             return value.reshape(len(value), -1).T
@@ -55,12 +59,13 @@ class Reader:
 
     def restore(self, matrix: Doubles, shape: tuple[int, ...]) -> Floats:
         """[rows of outputs, k] as a weight of `shape`."""
-        value = matrix if self.kind == "conv" or self.flipped else matrix.T
+        value = matrix if self.is_conv or self.flipped else matrix.T
         return np.ascontiguousarray(value.reshape(shape), np.float32)
 
 
-def readers(program: Program) -> list[Reader]:
-    """Convolutions over all channels, transposed ones without overlap, and products with a weight matrix.
+def readers(program: Program, *, depthwise: bool = False) -> list[Reader]:
+    """Convolutions over all channels, transposed ones without overlap, and products with a weight matrix;
+    where these are wanted, depthwise convolutions with one output per channel, too.
 
     In the order of the program. Layers that share a weight or compute it are left out.
     """
@@ -72,6 +77,8 @@ def readers(program: Program) -> list[Reader]:
     found = []
     for op in program.block.ops:
         made = _conv(program, op) or _matmul(op)
+        if made is not None and made.kind == "depthwise" and not depthwise:
+            continue
         if made is None or made.weight not in program.params or used[made.weight] > 1:
             continue
         if made.kind == "matmul" and program.params[made.weight].ndim != 2:
@@ -95,14 +102,19 @@ def _is_bias(program: Program, reader: Reader, add: Op) -> bool:
     rank, axis = len(program.shape(reader.output)), attr(add, "axis", -1)
     start = axis if axis >= 0 and value.ndim < rank else rank - value.ndim
     along = start + int(np.argmax(value.shape))
-    return width == 1 or along == (1 if reader.kind == "conv" else rank - 1)
+    return width == 1 or along == (1 if reader.is_conv else rank - 1)
 
 
 def _conv(program: Program, op: Op) -> Reader | None:
-    if op.type not in ("conv2d", "conv2d_transpose") or attr(op, "groups", 1) > 1 or inputs(op, "Bias"):
+    if op.type not in (*CONVOLUTIONS, "conv2d_transpose") or inputs(op, "Bias"):
         return None
     weight = inputs(op, "Filter")[0]
-    if weight not in program.params or attr(op, "padding_algorithm", "EXPLICIT") not in ("EXPLICIT", "VALID"):
+    if weight not in program.params:
+        return None
+    groups = int(attr(op, "groups", 1))
+    if groups > 1 and (op.type not in CONVOLUTIONS or program.params[weight].shape[:2] != (groups, 1)):
+        return None
+    if attr(op, "padding_algorithm", "EXPLICIT") not in ("EXPLICIT", "VALID"):
         return None
     if attr(op, "data_format", "NCHW") not in ("NCHW", "AnyLayout"):
         return None
@@ -117,7 +129,7 @@ def _conv(program: Program, op: Op) -> Reader | None:
     if op.type == "conv2d_transpose" and (strides != [height, width] or any(pads) or dilations != [1, 1]):
         return None  # its taps overlap
     return Reader(
-        kind="conv" if op.type == "conv2d" else "transposed",
+        kind="transposed" if op.type == "conv2d_transpose" else ("depthwise" if groups > 1 else "conv"),
         input=inputs(op, "Input")[0],
         weight=weight,
         output=outputs(op, "Output")[0],
@@ -155,7 +167,8 @@ def set_weights(program: Program, reader: Reader, weights: Doubles) -> None:
 
 
 def rows(reader: Reader, x: Floats, k: int, most: int, first: int) -> Floats:
-    """What the layer multiplies by its weights, [n, k], at up to `most` places of each picture.
+    """What the layer multiplies by its weights, [n, k] (depthwise: [n, channels * k]), at up to `most` places
+    of each picture.
 
     x: the layer's input [pictures, ...]; k: columns of a row; first: the number of the first picture.
     The places depend on the layer's name and the picture's number alone, so that two programs of the same

@@ -7,17 +7,20 @@ table of scales for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from edgekit.calibration import samples
 from edgekit.calibration.readers import Doubles, Floats
-from edgekit.program.graph import Op, Program, attr, inputs
+from edgekit.program.graph import Op, Program, attr, inputs, outputs
 from edgekit.quantization import equalise, thresholds, write_paddle
 from edgekit.quantization.table import Activation, Layer, Table
 from edgekit.quantization.thresholds import Consumer, Grid
 
 _ENOUGH = samples.ROWS // 2  # values per channel
-_GENTLY = 0.25  # the strength of `outputs`' factors
+_BETWEEN = ("elementwise_add", "relu", "hard_swish")  # a layer and the next one
+_GENTLY = 0.25  # the strength of factors where calibration does not show how far a channel reaches
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ def grids(
     """The best threshold (and channel factors, where these are wanted and pay) of each tensor that an int8
     layer reads. `ranges`: max |x| per channel.
 
-    Left out are tensors whose readers cannot be judged, and those with few values, as after a global pooling:
-    what a few dozen pictures never excite, others do, and a factor fitted to the few clips it away.
+    Left out are tensors whose readers cannot be judged. Those with few values, as after a global pooling, are
+    not clipped and evened out gently: what a few dozen pictures never excite, others do.
     """
     groups = {
         inputs(op, "Filter")[0]: int(attr(op, "groups", 1))
@@ -62,18 +65,23 @@ def grids(
             for each in those
         ]
         known = [each for each in found if each is not None]
-        if len(known) == len(found):
+        alike = len({each.type == "matmul" for each in those}) == 1
+        if len(known) == len(found) and alike and known[0].squares.shape[1] == len(ranges[name]):
             consumers[name] = known
-    values = samples.collect(program, list(consumers), pictures, advance)
-    strengths = thresholds.STRENGTHS if factors else thresholds.STRENGTHS[:1]
-    return {
-        name: thresholds.best(values[name], ranges[name], those, strengths)
-        for name, those in consumers.items()
-        if len(values[name]) >= _ENOUGH
-    }
+    last = {name for name in consumers if readers[name][0].type == "matmul"}
+    values = samples.collect(program, list(consumers), pictures, advance, last)
+    free = equalise.passages(program, consumers)
+    chosen = {}
+    for name, reading in consumers.items():
+        few = len(values[name]) < _ENOUGH
+        strengths = ((0.0, _GENTLY) if few else thresholds.STRENGTHS) if factors else (0.0,)
+        fractions = (1.0,) if few else thresholds.FRACTIONS
+        pays = 1.0 if name in free else thresholds.PAYS
+        chosen[name] = thresholds.best(values[name], ranges[name], reading, strengths, pays, fractions)
+    return chosen
 
 
-def outputs(
+def only_onnx(
     program: Program,
     table: Table,
     ranges: Mapping[str, Floats],
@@ -95,14 +103,14 @@ def outputs(
     owners = {layer.relu: layer for layer in table.quantized if layer.relu}
     activations, by_channel = dict(table.activations), dict(table.outputs)
     for name in only:
-        if len(values[name]) < _ENOUGH:
-            continue
-        found = [_float_reader(program, op, name) for op in readers.get(name, [])]
+        few = len(values[name]) < _ENOUGH
+        found = [_float_reader(program, op, name, readers) for op in readers.get(name, [])]
         known = [each for each in found if each is not None]
         judged = known if known and len(known) == len(found) else [thresholds.alike(values[name].shape[1])]
         free = name in owners and judged is known and all(each.own for each in known)
-        strengths = (0.0, _GENTLY) if free else (0.0,)
-        grid = thresholds.best(values[name], ranges[name], judged, strengths, pays=1.0)
+        strengths = (0.0, _GENTLY) if free and not few else (0.0,)
+        fractions = (1.0,) if few else thresholds.FRACTIONS
+        grid = thresholds.best(values[name], ranges[name], judged, strengths, 1.0, fractions)
         if grid.factors is None:
             activations[name] = Activation(threshold=grid.threshold, maximum=grid.maximum)
         else:
@@ -110,7 +118,25 @@ def outputs(
     return table.model_copy(update={"activations": activations, "outputs": by_channel})
 
 
-def _float_reader(program: Program, op: Op, name: str) -> Consumer | None:
+def _float_reader(program: Program, op: Op, name: str, readers: Mapping[str, list[Op]]) -> Consumer | None:
+    """How a convolution in float weighs the channels of the tensor.
+
+    A depthwise one as those behind it do: each of its channels answers in a unit of its own.
+    """
+    found = _consumer(program, op, name)
+    if found is None or not found.own:
+        return found
+    end = outputs(op)[0]
+    while len(after := readers.get(end, [])) == 1 and after[0].type in _BETWEEN:
+        end = outputs(after[0], "Out")[0]
+    behind = [_consumer(program, each, end) for each in after]
+    known = [each.squares for each in behind if each is not None and not each.own]
+    if not known or len(known) < len(behind):
+        return found
+    return replace(found, squares=np.concatenate(known) * found.squares)
+
+
+def _consumer(program: Program, op: Op, name: str) -> Consumer | None:
     if not op.type.endswith("conv2d") or inputs(op, "Input") != [name]:
         return None
     weight = program.params.get(inputs(op, "Filter")[0])

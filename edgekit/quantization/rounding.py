@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.calibration import moments, segments
 from edgekit.calibration.moments import PLACES, Moments
-from edgekit.calibration.readers import Floats, Reader, readers, rows, set_weights, with_bias
+from edgekit.calibration.readers import Doubles, Floats, Reader, readers, rows, set_weights, with_bias
 from edgekit.program.graph import Program
 from edgekit.quantization import gptq, write_paddle
 from edgekit.quantization.table import Layer, Table, dequantized
@@ -25,7 +25,8 @@ def rounded(
 
     Each layer's bias makes up for what rounding adds to the mean of its answers (Nagel et al. 2019,
     "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2).
-    Depthwise and grouped convolutions are rounded to nearest: few weights have little to make up with.
+    Taps of a depthwise convolution see neighbours, which are much alike: they make up for each other well.
+    Grouped convolutions are rounded to nearest.
     Columns make up for each other within `WIDEST` neighbours. `advance` is called for `steps` in all.
     """
     layers = _layers(program, table)
@@ -39,13 +40,17 @@ def rounded(
             network.params[other.weight] = value
     for layer, values in segments.layer_by_layer(network, _layers(network, table), pictures):
         weights, scales = with_bias(network, layer), np.asarray(table.weights[layer.weight])
-        mean = weights @ wanted[layer.weight]
-        fed = np.ones(weights.shape[1])
-        for columns, found in _moments(layer, values, weights.shape[1] - 1):
-            matrix = found.matrix
-            fed[columns] = matrix[:-1, -1]
-            weights[:, columns] = gptq.rounded(weights[:, columns], matrix[:-1, :-1], scales, found.n)
-        weights[:, -1] += mean - weights @ fed
+        mean = _answers(weights, wanted[layer.weight])
+        if layer.kind == "depthwise":
+            second, fed, n = _of_channels(layer, values, weights.shape[1] - 1)
+            weights[:, None, :-1] = gptq.rounded(weights[:, None, :-1], second, scales[:, None], n)
+        else:
+            fed = np.ones(weights.shape[1])
+            for columns, found in _moments(layer, values, weights.shape[1] - 1):
+                matrix = found.matrix
+                fed[columns] = matrix[:-1, -1]
+                weights[:, columns] = gptq.rounded(weights[:, columns], matrix[:-1, :-1], scales, found.n)
+        weights[:, -1] += mean - _answers(weights, fed)
         for each in (network, made):
             set_weights(each, layer, weights)
         advance(1)
@@ -58,7 +63,27 @@ def steps(program: Program, table: Table, pictures: Sequence[Floats]) -> int:
 
 def _layers(program: Program, table: Table) -> list[Reader]:
     int8: dict[str, Layer] = {layer.weight: layer for layer in table.quantized}
-    return [layer for layer in readers(program) if layer.weight in int8]
+    return [layer for layer in readers(program, depthwise=True) if layer.weight in int8]
+
+
+def _answers(weights: Doubles, z: Doubles) -> Doubles:
+    """The outputs [out] for one row z [k + 1], or (depthwise) for a row of its own for each."""
+    return np.asarray((weights * z).sum(1) if z.ndim == 2 else weights @ z)
+
+
+def _of_channels(layer: Reader, values: Sequence[Floats], k: int) -> tuple[Doubles, Doubles, int]:
+    """Of a depthwise layer: E[x x'] [channels, k, k], E[z] [channels, k + 1] with z = [x, 1], rows."""
+    total, first = np.zeros(1), 0
+    n = 0
+    for batch in values:
+        x = rows(layer, batch, k, PLACES, first)
+        z = np.concatenate([x.reshape(len(x), -1, k), np.ones((len(x), x.shape[1] // k, 1), np.float32)], 2)
+        channels = np.ascontiguousarray(z.transpose(1, 2, 0))
+        total = total + (channels @ channels.transpose(0, 2, 1)).astype(np.float64)
+        first += len(batch)
+        n += len(x)
+    matrix = total / n
+    return matrix[:, :-1, :-1], matrix[:, -1], n
 
 
 def _moments(layer: Reader, values: Sequence[Floats], k: int) -> Iterator[tuple[slice, Moments]]:

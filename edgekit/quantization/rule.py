@@ -88,13 +88,16 @@ def layers(program: Program, keep_float: list[str]) -> list[Layer]:
 
 
 def renamed(found: list[Layer], program: Program) -> list[Layer]:
-    """The same layers in another form of the program, where some read other tensors."""
-    sources = {
-        inputs(op, _WEIGHT_SLOT[op.type])[0]: inputs(op, _INPUT_SLOT[op.type])[0]
-        for op in program.block.ops
-        if op.type in _WEIGHT_SLOT
-    }
-    return [layer.model_copy(update={"input": sources[layer.weight]}) for layer in found]
+    """The same layers in another form of the program, where some tensors have other names."""
+    consumers, fetched = program.consumers(), set(program.fetches)
+    ops = {inputs(op, _WEIGHT_SLOT[op.type])[0]: op for op in program.block.ops if op.type in _WEIGHT_SLOT}
+
+    def names(layer: Layer) -> dict[str, str | None]:
+        op = ops[layer.weight]
+        output, bias, relu = _tail(program, op, consumers, fetched)
+        return {"input": inputs(op, _INPUT_SLOT[op.type])[0], "output": output, "bias": bias, "relu": relu}
+
+    return [layer.model_copy(update=names(layer)) for layer in found]
 
 
 def _kept(found: list[Layer], patterns: list[str]) -> dict[str, str]:

@@ -20,9 +20,9 @@ from edgekit.calibration.readers import Doubles, Floats
 from edgekit.quantization.table import LEVELS
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # s = range ** strength
-_FRACTIONS = np.geomspace(1.0, 0.2, 12)  # of the largest value: thresholds that are tried
+FRACTIONS = tuple(np.geomspace(1.0, 0.2, 12).tolist())  # of the largest value: thresholds that are tried
 _LEAST = 1e-3  # of the largest channel: a dead channel's factor would only magnify noise
-PAYS = 0.5  # a factor costs a multiplication: it must leave less than this of the error
+PAYS = 0.5  # where factors cost a multiplication they must leave less than this of the error
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Grid:
 
 
 def consumer(weight: npt.NDArray[np.generic], kind: str, groups: int) -> Consumer | None:
-    """None for grouped convolutions, where each output weighs some channels only, and for matmuls, which read
-    their channels on another axis."""
-    if kind == "matmul":
-        return None
+    """Of a layer, as `table.Layer` names its kind. None for grouped convolutions, where each output weighs
+    some channels only."""
     value = weight.astype(np.float64)
+    if kind == "matmul":
+        return Consumer(np.abs(value).T, (value**2).T, 1, own=False)
     flat = value.reshape(*value.shape[:2], -1)
     if kind == "depthwise_conv2d":
         channels = groups
@@ -78,10 +78,12 @@ def best(
     consumers: Sequence[Consumer],
     strengths: Sequence[float],
     pays: float = PAYS,
+    fractions: Sequence[float] = FRACTIONS,
 ) -> Grid:
     """The grid with the least predicted error; factors only where they leave less than `pays` of it.
 
-    values: [n, channels] of the tensor; ranges: max |x| per channel.
+    values: [n, channels] of the tensor; ranges: max |x| per channel; fractions: thresholds that are tried, of
+    the largest value.
     """
     x = values.astype(np.float64)
     peak = np.maximum(ranges.astype(np.float64), max(_LEAST * float(ranges.max(initial=0.0)), 1e-12))
@@ -100,7 +102,7 @@ def best(
                 fixed += float((steps**2).sum() / 12 * (power / factors**2).sum() * each.taps / total)
         even = x / factors
         top = float((peak / factors).max())
-        for threshold in top * _FRACTIONS:
+        for threshold in top * np.asarray(fractions):
             step = threshold / LEVELS
             off = np.clip(np.rint(even / step), -LEVELS, LEVELS) * step - even
             error = float(((off**2).mean(0) * factors**2 * importance).sum()) + fixed

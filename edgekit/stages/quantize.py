@@ -87,7 +87,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     if "thresholds" in section.repair:
         ranges = {name: histogram.channels for name, histogram in found.items()}
         with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
-            better = repair.outputs(made.program, made.table, ranges, fitted[:REPAIRS], advance)
+            better = repair.only_onnx(made.program, made.table, ranges, fitted[:REPAIRS], advance)
         made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()
@@ -158,8 +158,7 @@ def repaired(
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
                 made = Int8(rounding.rounded(made.program, made.table, pictures, advance), made.table)
         elif how == "rescue":
-            later = "gptq" in section.repair  # which takes most of what rounded weights cost
-            weights = None if later else made.program
+            weights = made.program  # rounded to nearest: what GPTQ makes of that is not known yet
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
                 costs = sensitivity.alone(made.program, made.table, judge, advance, weights=weights)
             errors = {name: cost.error for name, cost in costs.items()}

@@ -50,6 +50,17 @@ def test_near_the_best_of_all_roundings() -> None:
     assert error(x, weights, made) < 0.5 * error(x, weights, nearest(weights, scales))
 
 
+def test_layers_side_by_side_are_as_one_by_one() -> None:
+    """The channels of a depthwise layer."""
+    xs = [inputs(9, seed=seed) for seed in range(4)]
+    second = np.stack([x.T @ x / len(x) for x in xs])
+    weights = np.random.default_rng(9).normal(size=(4, 2, 9))
+    scales = np.abs(weights).max(2) / 20
+    made = gptq.rounded(weights, second, scales, 4000)
+    for k in range(4):
+        np.testing.assert_allclose(made[k], gptq.rounded(weights[k], second[k], scales[k], 4000), atol=1e-12)
+
+
 def test_without_correlation_it_is_nearest() -> None:
     weights, scales = np.random.default_rng(5).normal(size=(4, 70)), np.full(4, 0.05)
     made = gptq.rounded(weights, np.eye(70), scales, 1000)

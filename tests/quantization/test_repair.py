@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import paddle
@@ -16,9 +17,9 @@ from edgekit.calibration.judging import Judge
 from edgekit.calibration.readers import Floats, readers
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
-from edgekit.quantization import repair, rounding, rule, sensitivity, write_onnx, write_paddle
+from edgekit.quantization import equalise, repair, rounding, rule, sensitivity, write_onnx, write_paddle
 from edgekit.quantization.repair import Int8
-from edgekit.quantization.table import Table, quantize_weight
+from edgekit.quantization.table import Table, dequantized, quantize_weight
 from tests.program import nets
 from tests.program.nets import conv_bn
 
@@ -89,24 +90,33 @@ def test_float_answers_stay(program: Program, tmp_path: Path) -> None:
     assert off(program, made, tmp_path) < 1e-10
 
 
-def test_a_pooled_tensor_keeps_the_threshold_of_the_method(tmp_path: Path) -> None:
-    """Two dozen values of a channel say nothing of what other pictures bring."""
+def test_a_pooled_tensor_is_not_clipped_and_evened_gently(tmp_path: Path) -> None:
+    """Two dozen values of a channel say nothing of how far other pictures reach."""
     paddle.disable_static()
     folder = nets.export(nets.make(nets.Mixed), tmp_path / "m")
     program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
     layers = rule.layers(program, [])
-    pooled = [nets.output_of(program, "pool2d")]
-    assert pooled[0] in {layer.input for layer in layers if layer.int8}
-    names = list(dict.fromkeys(layer.input for layer in layers if layer.int8 and layer.type != "matmul"))
+    pooled = nets.output_of(program, "pool2d")
+    assert pooled in {layer.input for layer in layers if layer.int8}
+    names = list(dict.fromkeys(layer.input for layer in layers if layer.int8))
     inner = {name: name for name in names if name not in program.feeds}
     seen = nets.run(edit.cut(program, inner), tmp_path / "r", FEEDS)
+    both = [{**feed, **got} for feed, got in zip(FEEDS, seen, strict=True)]
     tops = {
-        name: np.max([np.abs({**f, **g}[name]).max((0, 2, 3)) for f, g in zip(FEEDS, seen, strict=True)], 0)
+        name: np.max([np.abs(one[name]).reshape(*one[name].shape[:2], -1).max((0, 2)) for one in both], 0)
         for name in names
     }
-    grids = repair.grids(program, layers, tops, PICTURES, lambda: None, factors=True)
-    assert pooled[0] not in grids
-    assert {layer.input for layer in layers if layer.type == "depthwise_conv2d"} <= set(grids)
+    # As if one picture had reached thirtyfold further in one channel: evened out in full, the others of
+    # that channel would be all that is seen; clipped, it would be lost.
+    tops[pooled] = tops[pooled] * np.r_[30, np.ones(len(tops[pooled]) - 1)].astype(np.float32)
+    for factors in (False, True):
+        grid = repair.grids(program, layers, tops, PICTURES, lambda: None, factors=factors)[pooled]
+        assert grid.threshold == grid.maximum
+        assert (grid.factors is not None) == factors
+    assert grid.factors is not None
+    np.testing.assert_allclose(
+        grid.factors.min(), max(tops[pooled].min() / tops[pooled].max(), 1e-3) ** 0.25, rtol=1e-3
+    )
 
 
 def test_factors_bring_answers_nearer(program: Program, tmp_path: Path) -> None:
@@ -229,7 +239,7 @@ def test_outputs_are_judged_by_the_float_layers_that_read_them(tmp_path: Path) -
     (first,) = [layer for layer in table.quantized if layer.relu]
     seen = nets.run(edit.cut(program, {first.relu or "": first.relu or ""}), tmp_path / "r", FEEDS)
     peaks = np.max([np.abs(one[first.relu]).max((0, 2, 3)) for one in seen], 0)
-    better = repair.outputs(program, table, {first.relu or "": peaks}, PICTURES, lambda: None)
+    better = repair.only_onnx(program, table, {first.relu or "": peaks}, PICTURES, lambda: None)
     assert set(better.outputs) == {first.output}
     # The fourth root: channels a hundredfold apart get thresholds threefold apart.
     thresholds, shares = np.asarray(better.outputs[first.output]), peaks / peaks.max()
@@ -246,3 +256,73 @@ def test_outputs_are_judged_by_the_float_layers_that_read_them(tmp_path: Path) -
         ]
         errors.append(np.mean([np.square(a - b).mean() for a, b in pairs]))
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_the_unit_of_a_depthwise_layer_in_float_is_no_matter(tmp_path: Path) -> None:
+    """Its channels answer in units of their own, which the layer behind it undoes."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(Rectified), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    layers = rule.layers(program, [])
+    (depthwise,) = [layer for layer in layers if layer.type == "depthwise_conv2d"]
+    behind = next(layer.input for layer in layers if layer.input == depthwise.relu)
+    factors = {behind: np.geomspace(0.01, 1, 16)}
+    found = []
+    for k, made in enumerate((program, equalise.apply(program, factors, layers))):
+        table = nets.calibrated(made, tmp_path / f"c{k}", FEEDS)
+        known = [layer.model_copy(update={"int8": layer.name != depthwise.name}) for layer in table.layers]
+        table = table.model_copy(update={"layers": known, "outputs": {}})
+        relu = next(layer.relu for layer in table.quantized if layer.relu)
+        seen = nets.run(edit.cut(made, {relu: relu}), tmp_path / f"r{k}", FEEDS)
+        peaks = np.max([np.abs(one[relu]).max((0, 2, 3)) for one in seen], 0)
+        better = repair.only_onnx(made, table, {relu: peaks}, PICTURES, lambda: None)
+        found.append(better.outputs or {relu: [better.activations[relu].threshold]})
+    assert found[0].keys() == found[1].keys()
+    for name, values in found[0].items():
+        np.testing.assert_allclose(found[1][name], values, rtol=1e-4)
+
+
+def test_taps_of_a_depthwise_layer_make_up_for_each_other(tmp_path: Path) -> None:
+    """Smooth pictures: neighbours are alike, and the errors of nine taps cancel."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(Rectified), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    layers = [
+        layer.model_copy(update={"int8": layer.type == "depthwise_conv2d"})
+        for layer in nets.calibrated(program, tmp_path / "c", FEEDS).layers
+    ]
+    table = nets.calibrated(program, tmp_path / "c", FEEDS).model_copy(update={"layers": layers})
+    coarse = {name: [16 * scale for scale in scales] for name, scales in table.weights.items()}
+    table = table.model_copy(update={"weights": coarse})
+    smooth = [
+        {"x": cv2.blur(feed["x"][0].transpose(1, 2, 0), (7, 7)).transpose(2, 0, 1)[None]} for feed in FEEDS
+    ]
+    made = rounding.rounded(program, table, [feed["x"][0] for feed in smooth], lambda n: None)
+    (layer,) = table.quantized
+    nearest = program.copy()
+    nearest.params[layer.weight] = dequantized(program.params[layer.weight], table.weights[layer.weight], 0)
+    (name,) = program.fetches
+    wanted, plain, fitted = (
+        nets.run(each, tmp_path / str(k), smooth) for k, each in enumerate((program, nearest, made))
+    )
+    # Without the means, which the bias makes up for in any case.
+    errors = [
+        np.mean([np.var(a[name] - b[name], axis=(2, 3)).mean() for a, b in zip(wanted, got, strict=True)])
+        for got in (plain, fitted)
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_an_output_of_few_values_is_not_clipped(tmp_path: Path) -> None:
+    """What goes from a squeeze-and-excitation block into its gate: two dozen values of a channel."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(nets.Mixed), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    gate = next(op for op in program.block.ops if op.type == "hard_sigmoid").inputs[0].arguments[0]
+    excite = next(layer for layer in table.quantized if layer.output == gate)
+    peaks = np.geomspace(0.5, 3, 16).astype(np.float32)
+    low = table.activations[excite.output].model_copy(update={"threshold": 0.1})
+    table = table.model_copy(update={"activations": {**table.activations, gate: low}, "outputs": {}})
+    better = repair.only_onnx(program, table, {gate: peaks}, PICTURES, lambda: None)
+    assert better.activations[gate].threshold == pytest.approx(3) and gate not in better.outputs

@@ -32,7 +32,7 @@ def test_the_most_error_for_the_least_work_goes_first_until_it_is_enough() -> No
 
 
 def test_what_does_not_fit_is_passed_over() -> None:
-    assert chosen(NET, ERRORS, Rescue(error=1e-9, macs=0.35)) == ["a", "c"]
+    assert chosen(NET, {**ERRORS, "c": 0.1}, Rescue(error=1e-9, macs=0.35)) == ["a", "c"]
 
 
 def test_what_is_float_already_takes_room() -> None:
@@ -41,15 +41,30 @@ def test_what_is_float_already_takes_room() -> None:
 
 
 def test_size_counts_too() -> None:
-    net = [layer("big", 10, params=90), layer("small", 10, params=10)]
-    errors = {"big": 0.2, "small": 0.1}
-    assert chosen(net, errors, Rescue(error=1e-9, macs=1, params=0.5)) == ["small"]
+    net = [layer("big", 10, params=90), layer("small", 10, params=10), layer("rest", 80, params=100)]
+    errors = {"big": 0.2, "small": 0.1, "rest": 0.0}
+    assert chosen(net, errors, Rescue(error=1e-9, macs=1, params=0.45)) == ["small"]
     assert chosen(net, errors, Rescue(error=0.21, macs=1, params=1)) == ["small"]
 
 
 def test_a_depthwise_layer_costs_less_time() -> None:
     net = [layer("deep", 10, kind="depthwise_conv2d"), layer("plain", 10)]
     assert chosen(net, {"deep": 0.1, "plain": 0.2}, Rescue(error=0.25, macs=1)) == ["deep"]
+
+
+def test_a_depthwise_layer_among_int8_tensors_costs_more() -> None:
+    deep = layer("deep", 1, kind="depthwise_conv2d")
+    chained = deep.model_copy(update={"relu": "r"})
+    rest = [layer("plain", 9), layer("rest", 90)]
+    errors = {"deep": 0.2, "plain": 0.3, "rest": 0.1}
+    assert chosen([deep, *rest], errors, Rescue(error=0.45, macs=1)) == ["deep"]
+    assert chosen([chained, *rest], errors, Rescue(error=0.45, macs=1)) == ["plain"]
+
+
+def test_what_costs_more_than_it_brings_stays_int8() -> None:
+    """`c` is a fifth of the work and of an error that is a tenth of what is left."""
+    assert chosen(NET, {**ERRORS, "c": 0.01, "d": 0.09}, Rescue(error=1e-9, macs=1)) == ["a", "b", "d", "c"]
+    assert chosen(NET, {**ERRORS, "c": 0.01, "d": 0.09}, Rescue(error=1e-9, macs=0.7)) == ["a", "b"]
 
 
 def test_the_reason_is_told() -> None:
