@@ -26,12 +26,12 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 15,
+    "quantize": 16,
     "pact": 3,
     "export": 6,
     "convert": 4,
     "validate": 4,
-    "analyze": 3,
+    "analyze": 4,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.

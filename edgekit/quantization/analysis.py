@@ -39,7 +39,7 @@ class LayerFigures(Strict):
     sqnr_weight: float | None  # against the float weight, rounded as it was when errors were measured
     sqnr_output: float | None
     # Of the squared error of what the layer answers, the share that is there with float weights; None where
-    # weights stayed float throughout.
+    # there is none.
     from_input: float | None
     threshold: float
     maximum: float
@@ -87,7 +87,6 @@ class Analysis(Strict):
     edgekit_version: str
     pictures: int
     macs: int  # of all layers, one picture
-    weights: bool  # whether weights were rounded, too, when errors were measured
     layers: list[LayerFigures]
     floats: list[FloatLayer]
     confirmation: Confirmation | None = None

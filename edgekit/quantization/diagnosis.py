@@ -31,7 +31,7 @@ def analysis(
     table: Table,
     costs: Mapping[str, Cost],
     program: Program,
-    weights: Program | None,
+    weights: Program,
     pictures: int,
     left: Collection[str] = (),
 ) -> Analysis:
@@ -56,7 +56,6 @@ def analysis(
         edgekit_version=edgekit.__version__,
         pictures=pictures,
         macs=sum(layer.macs for layer in table.layers),
-        weights=weights is not None,
         layers=layers,
         floats=[
             FloatLayer(name=layer.name, macs=layer.macs, reason=layer.reason)
@@ -66,12 +65,10 @@ def analysis(
     )
 
 
-def figures(
-    layer: Layer, table: Table, cost: Cost, program: Program, weights: Program | None
-) -> LayerFigures:
+def figures(layer: Layer, table: Table, cost: Cost, program: Program, weights: Program) -> LayerFigures:
     reading, activation = cost.reading, table.activations[layer.input]
     wanted = program.params[layer.weight]
-    made = dequantized((weights or program).params[layer.weight], table.weights[layer.weight], layer.axis)
+    made = dequantized(weights.params[layer.weight], table.weights[layer.weight], layer.axis)
     noise = Noise()
     noise.add(wanted.astype(np.float32), made)
     floats, integers = (
@@ -82,7 +79,7 @@ def figures(
     power = np.square(floats.astype(np.float64)).sum(1)
     total = float(power @ reading.noise)
     from_input = None
-    if weights is not None and cost.output.noise > 0:
+    if cost.output.noise > 0:
         from_input = min(1.0, cost.output_read.noise / cost.output.noise)
     found = LayerFigures(
         name=layer.name,

@@ -33,12 +33,12 @@ def alone(
     judge: Judge,
     advance: Callable[[], None],
     *,
-    weights: Program | None,
+    weights: Program,
 ) -> dict[str, Cost]:
     """One int8 layer at a time: {layer's name: its cost}, on the pictures of `judge`.
 
     weights: the program whose weights and biases an int8 layer has, rounded to the table's scales (`program`
-    itself for rounding to nearest); None: weights stay float. `advance` is called once per layer.
+    itself for rounding to nearest). `advance` is called once per layer.
     """
     program = without_hints(program)  # parts of it are loaded hundreds of times
     layers = {layer.name: layer for layer in table.quantized}
@@ -72,11 +72,8 @@ def alone(
             for batch, delivered, answered in zip(known, given, got, strict=True):
                 wanted = float_layer(batch)[layer.output]
                 output.add(wanted, answered[layer.output])
-                if weights is not None:
-                    read = {**batch, layer.input: delivered[f"{layer.input}{DELIVERED}"]}
-                    output_read.add(wanted, float_layer(read)[layer.output])
-            if weights is None:
-                output_read = output
+                read = {**batch, layer.input: delivered[f"{layer.input}{DELIVERED}"]}
+                output_read.add(wanted, float_layer(read)[layer.output])
             found[name] = Cost(loss(judge.reference, got), reading, output, output_read)
             tick()
         return found
@@ -84,15 +81,14 @@ def alone(
     return walks.dealt(order, walk, advance)
 
 
-def _with_one(program: Program, table: Table, layer: Layer, place: int, weights: Program | None) -> Program:
+def _with_one(program: Program, table: Table, layer: Layer, place: int, weights: Program) -> Program:
     """`program` with one layer that reads a tensor of its own, for others may read the same one."""
     made = program.copy()
     made.add_var(f"{layer.input}{DELIVERED}", made.shape(layer.input))
     op = made.block.ops[place]
     set_slot(op.inputs, write_paddle.input_slot(op), [f"{layer.input}{DELIVERED}"])
-    if weights is not None:
-        value = weights.params[layer.weight]
-        made.params[layer.weight] = dequantized(value, table.weights[layer.weight], layer.axis)
-        if layer.bias is not None:
-            made.params[layer.bias] = weights.params[layer.bias]
+    value = weights.params[layer.weight]
+    made.params[layer.weight] = dequantized(value, table.weights[layer.weight], layer.axis)
+    if layer.bias is not None:
+        made.params[layer.bias] = weights.params[layer.bias]
     return made

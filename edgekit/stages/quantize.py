@@ -158,9 +158,9 @@ def repaired(
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
                 made = Int8(rounding.rounded(made.program, made.table, pictures, advance), made.table)
         elif how == "rescue":
-            weights = made.program  # rounded to nearest: what GPTQ makes of that is not known yet
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
-                costs = sensitivity.alone(made.program, made.table, judge, advance, weights=weights)
+                # Weights are rounded to nearest here: what GPTQ makes of them is not known yet.
+                costs = sensitivity.alone(made.program, made.table, judge, advance, weights=made.program)
             errors = {name: cost.error for name, cost in costs.items()}
             names = rescue.order(layers, errors, section.rescue)
             floats = rescue.enough(names, errors, section.rescue.error)
@@ -169,7 +169,14 @@ def repaired(
             layers = rescue.applied(layers, names[:floats], errors)
             left = {layer.name for layer in layers if not layer.int8}
             seen = diagnosis.analysis(
-                info, " + ".join(kept), made.table, costs, made.program, weights, len(judge.pictures), left
+                info,
+                " + ".join(kept),
+                made.table,
+                costs,
+                made.program,
+                made.program,
+                len(judge.pictures),
+                left,
             )
             made = built(layers)
         else:

@@ -195,7 +195,7 @@ def test_after_training_weights_are_taken_together(
 def test_the_rescue_keeps_what_it_chose_by(quantized: ModelFolder) -> None:
     found, scales = analysis.load(quantized.path), table.load(quantized.path)
     assert found is not None
-    assert found.state == "kl + thresholds + equalise" and not found.weights
+    assert found.state == "kl + thresholds + equalise"
     assert found.confirmation is None
     assert {layer.name: layer.int8 for layer in found.layers} == {
         layer.name: layer.int8 for layer in scales.layers

@@ -156,7 +156,6 @@ ANALYSIS = {
     "edgekit_version": "0.1.0",
     "pictures": 16,
     "macs": 10_000,
-    "weights": False,
     "layers": [
         LAYER,
         LAYER
@@ -360,7 +359,7 @@ def test_the_analysis_says_what_was_measured(tmp_path, made):
     assert rows["conv_2"] == [*wanted, "2 of 3"]
     assert rows["conv_1"][:5] == ["conv2d", "int8", "1e-05", "0.1", "Nothing."]
     words = " ".join("".join(page.words).split())
-    assert "kl + equalise: each of 2 layers alone in int8, its weights in float, everything else" in words
+    assert "kl + equalise: each of 2 layers alone in int8, everything else" in words
     assert "conv_2: 0.6151 (left in float)" in words and "conv_1: 1.000e-05" in words
     assert (
         "All of them int8: error 0.707, agreement_ap 0.061. With the worst 1 in float: error 0.278, "
