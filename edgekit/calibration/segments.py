@@ -10,12 +10,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from edgekit.backends import paddle as backend
 from edgekit.backends.paddle import Arrays
 from edgekit.calibration.moments import batches
 from edgekit.calibration.readers import Floats, Reader
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program, inputs, make_op, outputs
+
+_NONE = "edgekit.no_parameters"
 
 
 def frontier(program: Program, position: int) -> list[str]:
@@ -68,6 +72,8 @@ def opened(part: Program) -> Callable[[Arrays], Arrays]:
 
     On one core: walks run side by side, one for each (`walks.dealt`).
     """
+    if not part.params:
+        part.set_param(_NONE, np.zeros(1, np.float32))  # Paddle loads no program without any
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(part, Path(scratch))
         files = Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from edgekit.calibration import segments, walks
 from edgekit.calibration.judging import Judge, loss
 from edgekit.calibration.moments import batches
+from edgekit.calibration.readers import Floats
 from edgekit.program.edit import without_hints
 from edgekit.program.graph import Program, inputs, outputs, set_slot
 from edgekit.quantization import write_paddle
 from edgekit.quantization.noise import Noise, Reading
-from edgekit.quantization.table import Layer, Table, dequantized
+from edgekit.quantization.table import LEVELS, Layer, Table, dequantized
 
 DELIVERED = ".dequantized"
 
@@ -34,11 +38,13 @@ def alone(
     advance: Callable[[], None],
     *,
     weights: Program,
+    outputs_too: bool = False,
 ) -> dict[str, Cost]:
     """One int8 layer at a time: {layer's name: its cost}, on the pictures of `judge`.
 
     weights: the program whose weights and biases an int8 layer has, rounded to the table's scales (`program`
-    itself for rounding to nearest). `advance` is called once per layer.
+    itself for rounding to nearest). outputs_too: what a layer answers is rounded, as it is for ONNX Runtime
+    where no int8 layer reads it; Paddle Lite leaves it float. `advance` is called once per layer.
     """
     program = without_hints(program)  # parts of it are loaded hundreds of times
     layers = {layer.name: layer for layer in table.quantized}
@@ -50,6 +56,7 @@ def alone(
         places.update((by_weight[name], place) for name in inputs(op) if name in by_weight)
         ends.update((by_output[name], place + 1) for name in outputs(op) if name in by_output)
     order = sorted(layers, key=lambda name: places[name])
+    rounding = _outputs(table) if outputs_too else {}
 
     def walk(names: Sequence[str], tick: Callable[[], None]) -> dict[str, Cost]:
         known = [{program.feeds[0]: batch} for _, batch in batches(judge.pictures, program)]
@@ -66,8 +73,16 @@ def alone(
             given = [{**b, f"{layer.input}{DELIVERED}": reading.add(b[layer.input])} for b in known]
             made = _with_one(program, table, layer, place, weights)
             targets = list(dict.fromkeys([*judge.names, layer.output]))
-            got = segments.advance(made, place, len(program.ops), targets, given)
-            float_layer = segments.opened(segments.segment(program, place, ends[name], [layer.output]))
+            end = ends[name]
+            if name in rounding:
+                later = [*segments.frontier(program, end), *(n for n in judge.names if n in given[0])]
+                between = list(dict.fromkeys([*later, layer.output]))
+                reached = segments.advance(made, place, end, between, given)
+                reached = [{**b, layer.output: rounding[name](b[layer.output])} for b in reached]
+                got = segments.advance(program, end, len(program.ops), targets, reached)
+            else:
+                got = segments.advance(made, place, len(program.ops), targets, given)
+            float_layer = segments.opened(segments.segment(program, place, end, [layer.output]))
             output, output_read = Noise(), Noise()
             for batch, delivered, answered in zip(known, given, got, strict=True):
                 wanted = float_layer(batch)[layer.output]
@@ -79,6 +94,26 @@ def alone(
         return found
 
     return walks.dealt(order, walk, advance)
+
+
+def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
+    """{layer: rounding of its output before a ReLU}, for those that no int8 layer reads."""
+    read = {layer.input for layer in table.quantized}
+    found: dict[str, Callable[[Floats], Floats]] = {}
+    for layer in table.quantized:
+        name = layer.relu or layer.output
+        if layer.type == "matmul" or name in read:
+            continue
+        limits = table.outputs.get(layer.output) or [table.activations[name].threshold]
+        top = np.asarray(limits, np.float32).reshape(1, -1, 1, 1)
+        # Behind a ReLU all levels are for what is positive.
+        low, high = (0, 2 * LEVELS + 1) if layer.relu else (-LEVELS, LEVELS)
+        found[layer.name] = partial(_rounded, low=low, high=high, step=top / high)
+    return found
+
+
+def _rounded(y: Floats, low: int, high: int, step: Floats) -> Floats:
+    return np.asarray(np.clip(np.rint(y / step), low, high) * step, np.float32)
 
 
 def _with_one(program: Program, table: Table, layer: Layer, place: int, weights: Program) -> Program:

@@ -160,7 +160,9 @@ def repaired(
         elif how == "rescue":
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
                 # Weights are rounded to nearest here: what GPTQ makes of them is not known yet.
-                costs = sensitivity.alone(made.program, made.table, judge, advance, weights=made.program)
+                costs = sensitivity.alone(
+                    made.program, made.table, judge, advance, weights=made.program, outputs_too=True
+                )
             errors = {name: cost.error for name, cost in costs.items()}
             names = rescue.order(layers, errors, section.rescue)
             floats = rescue.enough(names, errors, section.rescue.error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from paddle import nn
 
 from edgekit.backends import onnx as onnx_backend
-from edgekit.calibration.judging import Judge
+from edgekit.calibration.judging import Judge, loss
 from edgekit.calibration.readers import Floats, readers
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
@@ -184,6 +185,31 @@ def test_each_layer_alone_is_what_the_whole_simulation_says(program: Program, tm
         assert cost.error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
     whole = judge.error(Int8(program, table).simulated(), optimise=False)
     assert sum(cost.error for cost in found.values()) == pytest.approx(whole, rel=0.3)
+
+
+@pytest.mark.parametrize("net", [Steep, "Rectified"])
+def test_each_layer_alone_with_its_output_is_what_onnx_runtime_says(net: Any, tmp_path: Path) -> None:
+    """Where Paddle Lite leaves what a layer answers float, ONNX Runtime rounds it: by channel, or from 0."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(Rectified if net == "Rectified" else net), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    # One layer int8 means that no int8 layer reads what it answers.
+    judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
+    model = onnx.load(nets.to_onnx(program, tmp_path / "o"))
+    more = 0
+    for layer in table.quantized:
+        one = [each.model_copy(update={"int8": each.name == layer.name}) for each in table.layers]
+        alone = table.model_copy(update={"layers": one})
+        found = sensitivity.alone(program, alone, judge, lambda: None, weights=program, outputs_too=True)
+        less = sensitivity.alone(program, alone, judge, lambda: None, weights=program)[layer.name].error
+        onnx.save(write_onnx.write(model, alone), tmp_path / "int8.onnx")
+        run = onnx_backend.load(tmp_path / "int8.onnx")
+        (name,) = judge.names
+        got = {name: np.concatenate([next(iter(run(feed).values())) for feed in UNSEEN])}
+        assert found[layer.name].error == pytest.approx(loss(judge.reference, [got]), rel=0.05)
+        more += found[layer.name].error > 1.2 * less
+    assert more > 0
 
 
 def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
