@@ -78,9 +78,6 @@ def figures(layer: Layer, table: Table, cost: Cost, program: Program, weights: P
     # To first order what a layer answers is off by the error of each channel times its weights.
     power = np.square(floats.astype(np.float64)).sum(1)
     total = float(power @ reading.noise)
-    from_input = None
-    if cost.output.noise > 0:
-        from_input = min(1.0, cost.output_read.noise / cost.output.noise)
     found = LayerFigures(
         name=layer.name,
         type=layer.type,
@@ -90,7 +87,7 @@ def figures(layer: Layer, table: Table, cost: Cost, program: Program, weights: P
         sqnr_input=reading.sqnr_db,
         sqnr_weight=noise.sqnr_db,
         sqnr_output=cost.output.sqnr_db,
-        from_input=from_input,
+        from_input=cost.from_input,
         threshold=activation.threshold,
         maximum=activation.maximum,
         evened=activation.factors is not None,

@@ -30,6 +30,14 @@ class Cost:
     output: Noise  # what it answers, bias included
     output_read: Noise  # the same with float weights
 
+    @property
+    def from_input(self) -> float | None:
+        """Of the squared error of what the layer answers, the share that is there with float weights; None
+        where there is no error."""
+        if self.output.noise <= 0:
+            return None
+        return min(1.0, self.output_read.noise / self.output.noise)
+
 
 def alone(
     program: Program,

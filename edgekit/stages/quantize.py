@@ -159,11 +159,11 @@ def repaired(
                 made = Int8(rounding.rounded(made.program, made.table, pictures, advance), made.table)
         elif how == "rescue":
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
-                # Weights are rounded to nearest here: what GPTQ makes of them is not known yet.
                 costs = sensitivity.alone(
                     made.program, made.table, judge, advance, weights=made.program, outputs_too=True
                 )
-            errors = {name: cost.error for name, cost in costs.items()}
+            rounded = "gptq" in section.repair
+            errors = {name: rescue.expected(cost, rounded) for name, cost in costs.items()}
             names = rescue.order(layers, errors, section.rescue)
             floats = rescue.enough(names, errors, section.rescue.error)
             if section.rescue.gates:

@@ -89,7 +89,7 @@ def test_ppocrv3_rec(edgekit: Any, tmp_path: Path) -> None:
     # Plain int8 reads nothing at all (the facts of this model): the repairs must be at work.
     for name in ("int8.onnx", "int8.paddle"):
         assert metrics[name]["agreement_exact"] > 0.7 and metrics[name]["cer"] < 0.06
-    assert metrics["int8.nb"]["size_ratio"] < 0.34
+    assert metrics["int8.nb"]["size_ratio"] < 0.4
     # 656.1 M multiply-accumulates at 320 pixels are published; 23.6 M of them only meet padding.
     assert report["model"]["macs"] == pytest.approx(632.5e6, rel=1e-3)
     answers = json.loads((out / "golden" / "0" / "answers.json").read_text())

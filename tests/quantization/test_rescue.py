@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edgekit.quantization import rescue
+from edgekit.quantization.noise import Noise, Reading
+from edgekit.quantization.sensitivity import Cost
 from edgekit.quantization.table import Layer
 from edgekit.recipe import Rescue
 
@@ -65,6 +69,15 @@ def test_what_costs_more_than_it_brings_stays_int8() -> None:
     """`c` is a fifth of the work and of an error that is a tenth of what is left."""
     assert chosen(NET, {**ERRORS, "c": 0.01, "d": 0.09}, Rescue(error=1e-9, macs=1)) == ["a", "b", "d", "c"]
     assert chosen(NET, {**ERRORS, "c": 0.01, "d": 0.09}, Rescue(error=1e-9, macs=0.7)) == ["a", "b"]
+
+
+def test_gptq_takes_most_of_what_weights_cost() -> None:
+    """A layer whose answers are off by 3 with float weights, and by 4 with rounded ones (squared)."""
+    cost = Cost(0.08, Reading(1.0, 1.0, None), Noise(signal=100, noise=4), Noise(signal=100, noise=3))
+    assert rescue.expected(cost, rounded=False) == 0.08
+    assert rescue.expected(cost, rounded=True) == pytest.approx(0.06 + 0.25 * 0.02)
+    exact = Cost(0.0, Reading(1.0, 1.0, None), Noise(signal=100), Noise(signal=100))
+    assert rescue.expected(exact, rounded=True) == 0
 
 
 def test_the_reason_is_told() -> None:
