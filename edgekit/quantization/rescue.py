@@ -36,8 +36,8 @@ def expected(cost: Cost, rounded: bool) -> float:
 def order(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue) -> list[str]:
     """Names of the layers that may stay float, those first that lose most in int8 for their cost in float.
 
-    No more than fit into the shares of `section` together, and none whose share of the error that is left is
-    less than its shares of time and weights together.
+    No more than fit into the shares of `section` together, and, where no gate asks for more, none whose share
+    of the error that is left is less than its shares of time and weights together.
     """
     macs, params = sum(layer.macs for layer in layers), sum(layer.params for layer in layers)
     floats = [layer for layer in layers if not layer.int8]
@@ -54,7 +54,8 @@ def order(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue)
     worst = [layer for layer in layers if layer.int8]
     left = sum(errors[layer.name] for layer in worst)
     for layer in sorted(worst, key=lambda layer: -errors[layer.name] / cost(layer)):
-        if layer.macs <= time and layer.params <= size and errors[layer.name] > cost(layer) * left:
+        pays = bool(section.gates) or errors[layer.name] > cost(layer) * left
+        if layer.macs <= time and layer.params <= size and pays:
             found.append(layer.name)
             time, size, left = time - layer.macs, size - layer.params, left - errors[layer.name]
     return found

@@ -168,7 +168,9 @@ def repaired(
             floats = rescue.enough(names, errors, section.rescue.error)
             if section.rescue.gates:
                 floats = _fewest(layers, names, errors, section, built, agreement(), progress)
-            layers = rescue.applied(layers, names[:floats], errors)
+            layers = rescue.applied(
+                layers, names[:floats], {name: cost.error for name, cost in costs.items()}
+            )
             left = {layer.name for layer in layers if not layer.int8}
             seen = diagnosis.analysis(
                 info,

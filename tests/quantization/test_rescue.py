@@ -68,7 +68,10 @@ def test_a_depthwise_layer_among_int8_tensors_costs_more() -> None:
 def test_what_costs_more_than_it_brings_stays_int8() -> None:
     """`c` is a fifth of the work and of an error that is a tenth of what is left."""
     assert chosen(NET, {**ERRORS, "c": 0.01, "d": 0.09}, Rescue(error=1e-9, macs=1)) == ["a", "b", "d", "c"]
-    assert chosen(NET, {**ERRORS, "c": 0.01, "d": 0.09}, Rescue(error=1e-9, macs=0.7)) == ["a", "b"]
+    some = Rescue(error=1e-9, macs=0.7)
+    assert chosen(NET, {**ERRORS, "c": 0.01, "d": 0.09}, some) == ["a", "b"]
+    gated = some.model_copy(update={"gates": {"agreement_ap": ">= 0.9"}})
+    assert rescue.order(NET, {**ERRORS, "c": 0.01, "d": 0.09}, gated) == ["a", "b", "c"]
 
 
 def test_gptq_takes_most_of_what_weights_cost() -> None:
