@@ -103,11 +103,11 @@ def test_labels_that_do_not_fit(
     [
         (b"plain", "damaged"),
         (idx(np.zeros((2, 3), np.uint8))[:-9], "damaged"),
-        (gzip.compress(b"\0\0"), "no idx file"),
+        (gzip.compress(b"\0\0", mtime=0), "no idx file"),
         (idx(np.zeros(2, np.float32), kind=13), "no idx file"),
-        (gzip.compress(b"\0\0\x08\x02\0\0\0\x02"), "damaged"),
-        (gzip.compress(b"\0\0\x08\x01\0\0\0\x04abc"), "truncated"),
-        (gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xffabc"), "truncated"),
+        (gzip.compress(b"\0\0\x08\x02\0\0\0\x02", mtime=0), "damaged"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x04abc", mtime=0), "truncated"),
+        (gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xffabc", mtime=0), "truncated"),
     ],
 )
 def test_damaged_files(tmp_path: Path, data: bytes, said: str) -> None:
