@@ -26,7 +26,7 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 18,
+    "quantize": 19,
     "pact": 3,
     "export": 6,
     "convert": 4,
