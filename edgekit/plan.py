@@ -26,10 +26,10 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 19,
+    "quantize": 20,
     "pact": 3,
     "export": 6,
-    "convert": 4,
+    "convert": 5,
     "validate": 4,
     "analyze": 4,
 }

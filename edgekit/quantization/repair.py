@@ -15,7 +15,7 @@ from edgekit.calibration import samples
 from edgekit.calibration.readers import Doubles, Floats
 from edgekit.program.graph import Op, Program, attr, inputs, outputs
 from edgekit.quantization import equalise, thresholds, write_paddle
-from edgekit.quantization.table import Activation, Layer, Table
+from edgekit.quantization.table import Layer, Table
 from edgekit.quantization.thresholds import Consumer, Grid
 
 _ENOUGH = samples.ROWS // 2  # values per channel
@@ -112,7 +112,9 @@ def only_onnx(
         fractions = (1.0,) if few else thresholds.FRACTIONS
         grid = thresholds.best(values[name], ranges[name], judged, strengths, 1.0, fractions)
         if grid.factors is None:
-            activations[name] = Activation(threshold=grid.threshold, maximum=grid.maximum)
+            activations[name] = activations[name].model_copy(
+                update={"threshold": grid.threshold, "maximum": grid.maximum}
+            )
         else:
             by_channel[owners[name].output] = (grid.threshold * grid.factors).tolist()
     return table.model_copy(update={"activations": activations, "outputs": by_channel})
@@ -165,5 +167,7 @@ def with_grids(table: Table, found: Mapping[str, Grid], names: Mapping[str, str]
         if grid is None or (grid.factors is not None) != (name in names):
             continue
         factors = grid.factors.tolist() if grid.factors is not None else None
-        changed[name] = Activation(threshold=grid.threshold, maximum=grid.maximum, factors=factors)
+        changed[name] = table.activations[name].model_copy(
+            update={"threshold": grid.threshold, "maximum": grid.maximum, "factors": factors}
+        )
     return table.model_copy(update={"activations": {**table.activations, **changed}})

@@ -112,11 +112,16 @@ def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
         name = layer.relu or layer.output
         if layer.type == "matmul" or name in read:
             continue
-        limits = table.outputs.get(layer.output) or [table.activations[name].threshold]
-        top = np.asarray(limits, np.float32).reshape(1, -1, 1, 1)
-        # Behind a ReLU all levels are for what is positive.
-        low, high = (0, 2 * LEVELS + 1) if layer.relu else (-LEVELS, LEVELS)
-        found[layer.name] = partial(_rounded, low=low, high=high, step=top / high)
+        limits = table.outputs.get(layer.output)
+        if limits is None:
+            step, zero = table.activations[name].grid
+            steps = np.full((1, 1, 1, 1), step, np.float32)
+            low, high = -zero, 2 * LEVELS + 1 - zero
+        else:
+            # Behind a ReLU all levels are for what is positive.
+            low, high = (0, 2 * LEVELS + 1) if layer.relu else (-LEVELS, LEVELS)
+            steps = np.asarray(limits, np.float32).reshape(1, -1, 1, 1) / high
+        found[layer.name] = partial(_rounded, low=low, high=high, step=steps)
     return found
 
 

@@ -1,7 +1,8 @@
 """QDQ ONNX from the float ONNX and the table: int8 weight initializers, uint8 activations.
 
-uint8 with zero point 128 stands for the same real values as symmetric int8 and is what ONNX Runtime runs
-fast and bit for bit alike on x86 with VNNI and on ARM.
+uint8 is what ONNX Runtime runs fast and bit for bit alike on x86 with VNNI and on ARM. With zero point 128 it
+stands for the same real values as symmetric int8; where no value is below some floor, as behind a hard
+swish, all 255 steps lie above it.
 
 ONNX Runtime makes a convolution integer only when its output is quantized too, which Paddle Lite does not
 need. One scale for such an output is what ruins these models: its channels differ thirtyfold (facts on
@@ -25,9 +26,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.quantization.table import LEVELS, Layer, Table, quantize_weight
-
-ZERO_POINT = 128
+from edgekit.quantization.table import LEVELS, ZERO_POINT, Layer, Table, grid, quantize_weight
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -208,11 +207,10 @@ class _Writer:
 def activation_grid(table: Table, tensor: str, *, nonnegative: bool) -> tuple[float, int]:
     """Scale and zero point of an activation in ONNX.
 
-    Behind a fused ReLU half of the symmetric range would lie idle and ONNX Runtime would not fuse, so
-    there the zero point is 0 and the 255 steps reach to the same threshold.
+    Behind a fused ReLU the zero point must be 0 for ONNX Runtime to fuse, whatever the table knows.
     """
-    threshold = table.activations[tensor].threshold
-    return (threshold / 255, 0) if nonnegative else (threshold / LEVELS, ZERO_POINT)
+    found = table.activations[tensor]
+    return grid(found.threshold, 0.0) if nonnegative else found.grid
 
 
 def _constants_to_initializers(graph: Any) -> dict[str, Any]:

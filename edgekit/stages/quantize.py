@@ -28,6 +28,7 @@ from edgekit.program import edit, graph
 from edgekit.program.graph import Program
 from edgekit.quantization import (
     diagnosis,
+    floors,
     kl,
     mse,
     repair,
@@ -275,14 +276,14 @@ def fill(
     method: str,
 ) -> Table:
     """The table: thresholds of activations by `method`, abs-max scales of weights and output channels."""
-    activations = {}
+    activations, lowest = {}, floors.floors(program)
     for name in _tensors(layers):
         histogram = found[name]
         # A tensor that is zero on all pictures: any threshold represents it.
         clip = 1.0
         if histogram.maximum > 0:
             clip = METHODS[method](histogram.counts, histogram.bin_width)
-        activations[name] = Activation(threshold=clip, maximum=histogram.maximum)
+        activations[name] = Activation(threshold=clip, maximum=histogram.maximum, floor=lowest.get(name))
     int8 = [layer for layer in layers if layer.int8]
     read_as_int8, made_as_int8 = {layer.input for layer in int8}, {layer.output for layer in int8}
     one_scale = {

@@ -115,8 +115,9 @@ def test_weights_are_stored_as_int8_and_only_so(mixed: Made) -> None:
 def test_activations_are_uint8(mixed: Made) -> None:
     values = {i.name: numpy_helper.to_array(i) for i in mixed.model.graph.initializer}
     thresholds = {float(np.float32(a.threshold / 127)) for a in mixed.table.activations.values()}
-    relus = {float(np.float32(mixed.table.activations[str(x.relu)].threshold / 255))
-             for x in mixed.table.quantized if x.relu}  # fmt: skip
+    lows = {0, *(a.floor for a in mixed.table.activations.values() if a.floor is not None)}
+    assert lows == {0, -0.375, -3}  # relu, hard swish, what a hard swish reads
+    tops = [a.threshold for a in mixed.table.activations.values()]
     channels = {float(np.float32(max(t) / 127)) for t in mixed.table.outputs.values()}
     quantizers = [node for node in mixed.model.graph.node if node.op_type == "QuantizeLinear"]
     assert quantizers
@@ -126,7 +127,10 @@ def test_activations_are_uint8(mixed: Made) -> None:
         if int(zero) == 128:
             assert float(scale) in thresholds | channels
         else:
-            assert int(zero) == 0 and float(scale) in relus
+            steps = [
+                (top - low) / 255 for top in tops for low in lows if round(-low * 255 / (top - low)) == zero
+            ]
+            assert any(float(scale) == np.float32(step) for step in steps)
 
 
 def test_inputs_and_outputs_keep_their_names(mixed: Made) -> None:
