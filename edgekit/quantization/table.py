@@ -51,13 +51,15 @@ class Activation(Strict):
     """`threshold`: the largest representable magnitude; `maximum`: the largest seen in calibration.
 
     `factors`: the tensor is another one divided by these, channel by channel (`equalise`). `floor`: no value
-    is less, or none less makes a difference (`floors`); None where that is not known.
+    is less, or none less makes a difference (`floors`); None where that is not known. `high`: the threshold
+    of a grid that begins at the floor, where it is another one: with finer levels less has to be clipped.
     """
 
     threshold: Positive
     maximum: float
     factors: list[Positive] | None = None
     floor: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = None
+    high: Positive | None = None
 
     @property
     def scale(self) -> float:
@@ -65,8 +67,8 @@ class Activation(Strict):
 
     @property
     def grid(self) -> tuple[float, int]:
-        """Scale and zero point in uint8, for ONNX: from `floor` to the threshold, or symmetric to zero."""
-        return grid(self.threshold, self.floor)
+        """Scale and zero point in uint8, for ONNX: from `floor` to `high`, or symmetric to zero."""
+        return grid(self.high or self.threshold, self.floor)
 
 
 class Table(Strict):
@@ -112,6 +114,18 @@ def grid(threshold: float, floor: float | None) -> tuple[float, int]:
         return threshold / LEVELS, ZERO_POINT
     step = (threshold - floor) / (2 * LEVELS + 1)
     return step, round(-floor / step)
+
+
+def output_grid(table: Table, layer: Layer) -> tuple[npt.NDArray[np.float32], int]:
+    """Scales [1] or [channels] and zero point in uint8, for ONNX, of what a layer (and its ReLU) answers."""
+    limits = table.outputs.get(layer.output)
+    if limits is None:
+        step, zero = table.activations[layer.relu or layer.output].grid
+        return np.array([step], np.float32), zero
+    # All channels have one zero point: the floor lies deepest where the threshold is lowest.
+    floor = 0.0 if layer.relu else table.activations[layer.output].floor
+    step, zero = grid(1.0, None if floor is None else floor / min(limits))
+    return np.float32(step) * np.asarray(limits, np.float32), zero
 
 
 def weight_scales(weight: npt.NDArray[np.generic], axis: int) -> list[float]:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.quantization.table import LEVELS, ZERO_POINT, Layer, Table, grid, quantize_weight
+from edgekit.quantization.table import Layer, Table, grid, output_grid, quantize_weight
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -62,7 +62,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
                     out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
                 else:
                     folded = writer.folded(consumers.get(wanted, []), by_weight, spread)
-                    out += writer.output_pair(f"{wanted}.f", wanted, owner, None if folded else spread, 0)
+                    out += writer.output_pair(f"{wanted}.f", wanted, owner, None if folded else spread)
             continue
         missing.discard(layer.weight)
         source = node.input[0]
@@ -93,7 +93,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             out += writer.activation_pair(f"{wanted}.f", layer.output, wanted, nonnegative=False)
             writer.ready[wanted] = wanted
         else:
-            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread, ZERO_POINT)
+            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread)
     if missing:
         raise KeyError(f"layers of the table that the ONNX model does not have: {sorted(missing)}")
     kept = [type(n).FromString(n.SerializeToString()) for n in out]
@@ -152,15 +152,13 @@ class _Writer:
             node.input[1] = self.initializer(f"{node.input[1]}.r", scaled.astype(np.float32))
         return bool(readers)
 
-    def output_pair(
-        self, source: str, result: str, layer: Layer, spread: FloatArray | None, point: int
-    ) -> list[Any]:
+    def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray | None) -> list[Any]:
         """QuantizeLinear + DequantizeLinear of y / r with one scale, times r where no reader does that.
 
         DequantizeLinear with a scale per channel does the same in one op, and takes three times as long.
         """
-        levels = LEVELS if point else 2 * LEVELS + 1
-        s = self.initializer(f"{result}.s", np.float32(max(self.table.outputs[layer.output]) / levels))
+        steps, point = output_grid(self.table, layer)
+        s = self.initializer(f"{result}.s", np.float32(steps.max()))
         zero, even = self.zero(point), result if spread is None else f"{result}.even"
         made = [
             helper.make_node("QuantizeLinear", [source, s, zero], [f"{result}.q"]),

@@ -267,7 +267,9 @@ def test_outputs_are_judged_by_the_float_layers_that_read_them(tmp_path: Path) -
     (first,) = [layer for layer in table.quantized if layer.relu]
     seen = nets.run(edit.cut(program, {first.relu or "": first.relu or ""}), tmp_path / "r", FEEDS)
     peaks = np.max([np.abs(one[first.relu]).max((0, 2, 3)) for one in seen], 0)
-    better = repair.only_onnx(program, table, {first.relu or "": peaks}, PICTURES, lambda: None)
+    better = repair.only_onnx(
+        program, table, {first.relu or "": peaks}, {first.relu or "": peaks}, PICTURES, lambda: None
+    )
     assert set(better.outputs) == {first.output}
     # The fourth root: channels a hundredfold apart get thresholds threefold apart.
     thresholds, shares = np.asarray(better.outputs[first.output]), peaks / peaks.max()
@@ -303,7 +305,7 @@ def test_the_unit_of_a_depthwise_layer_in_float_is_no_matter(tmp_path: Path) -> 
         relu = next(layer.relu for layer in table.quantized if layer.relu)
         seen = nets.run(edit.cut(made, {relu: relu}), tmp_path / f"r{k}", FEEDS)
         peaks = np.max([np.abs(one[relu]).max((0, 2, 3)) for one in seen], 0)
-        better = repair.only_onnx(made, table, {relu: peaks}, PICTURES, lambda: None)
+        better = repair.only_onnx(made, table, {relu: peaks}, {relu: peaks}, PICTURES, lambda: None)
         found.append(better.outputs or {relu: [better.activations[relu].threshold]})
     assert found[0].keys() == found[1].keys()
     for name, values in found[0].items():
@@ -352,5 +354,5 @@ def test_an_output_of_few_values_is_not_clipped(tmp_path: Path) -> None:
     peaks = np.geomspace(0.5, 3, 16).astype(np.float32)
     low = table.activations[excite.output].model_copy(update={"threshold": 0.1})
     table = table.model_copy(update={"activations": {**table.activations, gate: low}, "outputs": {}})
-    better = repair.only_onnx(program, table, {gate: peaks}, PICTURES, lambda: None)
+    better = repair.only_onnx(program, table, {gate: peaks}, {gate: peaks}, PICTURES, lambda: None)
     assert better.activations[gate].threshold == pytest.approx(3) and gate not in better.outputs
