@@ -119,8 +119,9 @@ def test_finer_levels_clip_less() -> None:
     w = np.ones((2, 4, 1, 1), np.float32)
     found = consumer(w, "conv2d", 1)
     assert found is not None
-    plain = thresholds.best(x, np.abs(x).max(0), [found], (0.0,))
-    finer = thresholds.best(x, np.abs(x).max(0), [found], (0.0,), floor=-0.375)
+    some = np.linspace(0.05, 1, 96)
+    plain = thresholds.best(x, np.abs(x).max(0), [found], (0.0,), fractions=some)
+    finer = thresholds.best(x, np.abs(x).max(0), [found], (0.0,), fractions=some, floor=-0.375)
     assert finer.threshold > plain.threshold
     step = (finer.threshold + 0.375) / 255
     bins = np.clip(np.rint((x + 0.375) / step), 0, 255) * step - 0.375
