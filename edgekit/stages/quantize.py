@@ -92,7 +92,9 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         tops = {name: histogram.tops for name, histogram in found.items()}
         with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
             better = repair.only_onnx(made.program, made.table, ranges, tops, fitted[:REPAIRS], advance)
-        made = Int8(made.program, better)
+        with progress.task("Means in ONNX", rounding.steps(made.program, better, fitted[:REPAIRS])) as tick:
+            biases = rounding.onnx_biases(made.program, better, fitted[:REPAIRS], tick)
+        made = Int8(made.program, better.model_copy(update={"biases": biases}))
     graph.write(program, out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
