@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.backends import paddle as backend
-from edgekit.calibration import histograms
+from edgekit.calibration import histograms, segments
 from edgekit.calibration.histograms import Feed, Histogram
 from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats
@@ -70,13 +70,14 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     pictures = [each.tensor for each in seen]
     found = calibrate(program, layers, pictures, progress)
     fitted, some = held_out(pictures)
+    fitted = segments.affordable(fitted[:REPAIRS])
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors: dict[str, float] = {}
     undone: list[str] = []
     count = len(pictures)
     chosen_by: Analysis | None = None
     for how, step, error, analysed in repaired(
-        model.info, program, layers, found, section, count, fitted[:REPAIRS], judge,
+        model.info, program, layers, found, section, count, fitted, judge,
         lambda: Agreement(model.info, program, seen), progress,
     ):  # fmt: skip
         errors[how] = error
@@ -86,8 +87,8 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         made, chosen_by = step, analysed or chosen_by
     if "thresholds" in section.repair:
         ranges = {name: histogram.channels for name, histogram in found.items()}
-        with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
-            better = repair.only_onnx(made.program, made.table, ranges, fitted[:REPAIRS], advance)
+        with progress.task("Judging outputs", len(fitted)) as advance:
+            better = repair.only_onnx(made.program, made.table, ranges, fitted, advance)
         made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()

@@ -12,8 +12,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def spec(**changes):
-    resize = changes.pop("resize", {"kind": "exact", "height": 5, "width": 7, "interpolation": "linear"})
-    return Preprocess(**{"resize": Resize(**resize), "mean": MEAN, "std": STD, **changes})
+    resize = {"kind": "exact", "height": 5, "width": 7, "interpolation": "linear"}
+    return Preprocess.model_validate({"resize": resize, "mean": MEAN, "std": STD, **changes})
 
 
 def picture(height, width, seed=0):
