@@ -208,7 +208,7 @@ def _check_whole(info: ModelInfo, *kinds: str) -> None:
         raise EdgekitError(
             "EK409",
             "A detector's preprocess must show the whole picture (resize.kind "
-            f"{' or '.join(kinds)}, no crop), not {info.preprocess.resize.kind}.",
+            f"{' or '.join(kinds)}, no crop).",
         )
 
 
