@@ -26,11 +26,11 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 22,
+    "quantize": 23,
     "pact": 4,
     "export": 6,
     "convert": 6,
-    "validate": 4,
+    "validate": 5,
     "analyze": 4,
 }
 
