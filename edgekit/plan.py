@@ -30,7 +30,7 @@ VERSIONS = {
     "pact": 3,
     "export": 6,
     "convert": 4,
-    "validate": 5,
+    "validate": 7,
     "analyze": 4,
 }
 
