@@ -290,17 +290,22 @@ def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool
             found.append(Target(f"{kind}.onnx", onnx.load(file), base))
     folder = exported.path / table.INT8
     if folder.is_dir() and (exported.path / table.FILE).is_file():
-        simulation = scratch / "simulation"
-        simulation.mkdir()
-        int8 = graph.read(folder / PROGRAM, folder / PARAMETERS)
-        graph.write(write_paddle.simulated(int8), simulation)
-        # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
-        run_int8 = paddle.load(simulation / PROGRAM, simulation / PARAMETERS, optimise=False)
-        for file in simulation.iterdir():
-            file.unlink()
-        simulation.rmdir()
-        found.append(Target("int8.paddle", run_int8))
+        found.append(Target("int8.paddle", simulation(folder, scratch)))
     return found
+
+
+def simulation(folder: Path, scratch: Path) -> Callable[[Arrays], Arrays]:
+    """Paddle's simulation of a quantized program, which is what the int8 `.nb` is made from."""
+    written = scratch / "simulation"
+    written.mkdir()
+    int8 = graph.read(folder / PROGRAM, folder / PARAMETERS)
+    graph.write(write_paddle.simulated(int8), written)
+    # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
+    run = paddle.load(written / PROGRAM, written / PARAMETERS, optimise=False)
+    for file in written.iterdir():
+        file.unlink()
+    written.rmdir()
+    return run
 
 
 def _summary(differences: dict[str, Difference]) -> Metrics:
