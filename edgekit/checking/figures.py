@@ -214,7 +214,9 @@ def _finding(
 def _row(
     target: str, figure: str, old: Outcome, new: Outcome, change: Difference | None, than: str
 ) -> dict[str, Any]:
-    around = significance.interval(new)
+    # Of a figure that is as it was the interval is the recorded one.
+    changed = change is None or change.method != "identical"
+    around = significance.interval(new) if changed else None
     return {
         "target": target,
         "figure": figure,
