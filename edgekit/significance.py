@@ -47,6 +47,10 @@ class Ratio:
             (self.part <= self.whole).all()
         )
 
+    def first(self, n: int) -> Ratio:
+        """The same on the first n pictures alone."""
+        return Ratio(self.part[:n], self.whole[:n])
+
     def values(self, weights: Floats) -> Floats:
         """The figure when picture k counts weights[r, k] times: [r]; nan where nothing counts."""
         whole = weights @ self.whole
@@ -78,6 +82,20 @@ class Ranking:
         return Ranking(
             self.pictures, self.picture, self.category, self.hit[:, :1], self.ignored[:, :1],
             self.true_picture, self.true_category,
+        )  # fmt: skip
+
+    def first(self, n: int) -> Ranking:
+        """The same on the first n pictures alone; detections behind a category's last hit stay away."""
+        kept = self.picture < n
+        hits = (self.hit & ~self.ignored).any(axis=1) & kept
+        for category in np.unique(self.category):
+            here = self.category == category
+            last = np.flatnonzero(hits & here)
+            kept &= ~here | (np.arange(len(kept)) <= (last[-1] if len(last) else -1))
+        true = self.true_picture < n
+        return Ranking(
+            min(n, self.pictures), self.picture[kept], self.category[kept], self.hit[kept],
+            self.ignored[kept], self.true_picture[true], self.true_category[true],
         )  # fmt: skip
 
     def values(self, weights: Floats) -> Floats:

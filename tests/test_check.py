@@ -16,6 +16,7 @@ from onnx import numpy_helper
 
 from edgekit.checking import figures
 from edgekit.checking.figures import Measured
+from edgekit.recipe import Gate
 from edgekit.significance import Ratio
 from edgekit.tasks.outcomes import Kept
 from tests.rehash import rehash
@@ -205,6 +206,21 @@ def test_a_figure_that_got_worse_and_one_that_only_wavers() -> None:
     broken = Measured(kept(180), {"int8.onnx": "it crashed"})
     found, _ = figures.compare(broken, kept(180), "recorded")
     assert [each.says for each in found if each.verdict == "failed"] == ["it crashed"]
+
+
+def test_a_target_that_ran_on_some_pictures_is_judged_on_all() -> None:
+    """The first fifty may all be hard ones: of these alone nothing is asked."""
+    hits = (np.arange(200) >= 20).astype(float)
+    whole = {"int8.paddle": {"top1": Ratio(hits, np.ones(200))}}
+    before = Kept([str(k) for k in range(200)], [], whole)
+    measured = Measured(Kept([], [], {"int8.paddle": {"top1": whole["int8.paddle"]["top1"].first(50)}}))
+    found, _ = figures.compare(measured, before, "recorded")
+    assert [each.verdict for each in found] == ["passed"]
+    complete, remembered = figures.completed(measured, before)
+    manifest = {"metrics": {"int8.paddle": {"top1": 0.9}}, "gates": []}
+    bounds = {"top1": Gate.parse(">= 0.9")}
+    (gate,) = figures.judge(manifest, complete, before, bounds, True, remembered)
+    assert gate.verdict == "passed" and "0.9000 as recorded" in gate.says
 
 
 def test_gates_over_those_of_the_bundle(check: Any, bundle: Path, tmp_path: Path) -> None:

@@ -124,3 +124,11 @@ def test_average_precision_is_that_of_pycocotools_also_of_pictures_drawn_twice(s
             drawn = [k for k, count in enumerate(row) for _ in range(int(count))]
             wanted = coco_ap([(first[k].boxes, first[k].classes) for k in drawn], [second[k] for k in drawn])
             assert found == pytest.approx(wanted[key], abs=1e-9)
+
+
+def test_the_first_pictures_alone_are_as_if_there_were_no_others() -> None:
+    first, second = scenes(9, 30, noise=8.0)
+    whole, part = agreement_outcomes(first, second), agreement_outcomes(first[:10], second[:10])
+    for name, outcome in whole.items():
+        found = difference(outcome.first(10), part[name])
+        assert found is not None and found.method == "identical", name

@@ -122,6 +122,7 @@ def _part(
     measured = figures.measure(bundle, before, images, progress)
     more, rows = figures.compare(measured, before, "recorded")
     found += more
+    whole, remembered = figures.completed(measured, before)
     if isinstance(other, Bundle):
         kept = figures.recorded(other)
         if kept.names != before.names or _digest(other) != images.digest:
@@ -136,10 +137,10 @@ def _part(
     elif other is not None:
         assert against is not None
         names = figures.names_in_results(manifest["metrics"])
-        more, of_more = figures.compare_with_results(measured, other, names, images.digest, str(against))
+        more, of_more = figures.compare_with_results(whole, other, names, images.digest, str(against))
         found += more
         rows += of_more
-    found += figures.judge(manifest, measured, before, bounds, images.annotations is not None)
+    found += figures.judge(manifest, whole, before, bounds, images.annotations is not None, remembered)
     not_run = [name for name, role in bundle.files.items() if role in ("int8.nb", "fp32.nb")]
     for name in not_run:
         found.append(
