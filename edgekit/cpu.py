@@ -21,6 +21,19 @@ def has_vnni() -> bool:
     return bool(flags() & {"avx512_vnni", "avx_vnni"})
 
 
+_SHOWN = {
+    "avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI",
+    "asimddp": "dot product", "i8mm": "i8mm", "sve": "SVE",
+}  # fmt: skip
+
+
+def described() -> str:
+    """One line: the processor, its cores, and which of its features int8 runs on."""
+    has = flags()
+    features = " ".join(name for flag, name in _SHOWN.items() if flag in has)
+    return ", ".join(part for part in (model(), f"{cores()} cores", features) if part)
+
+
 def cores() -> int:
     """How many this process may use; macOS cannot tell and counts all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,11 +171,14 @@ def collect(
         "recipe": recipe.name,
         "preset": preset,
         "edgekit_version": edgekit.__version__,
+        "commit": _commit(),
+        "host": cpu.described(),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "task": recipe.task,
         "verdict": "passed" if all(row["passed"] for row in gates) else "failed",
         "gates": gates,
         "metrics": measured["metrics"],
+        "intervals": measured["intervals"],
         "outputs": measured["outputs"],
         "latency": measured["latency"],
         "default": default,
@@ -199,8 +203,8 @@ def collect(
             for d in done
         ],
         "data": {
-            "calibration": _pictures(calibration) if calibration is not None else None,
-            "evaluation": _pictures(evaluation),
+            "calibration": _pictures(calibration, recipe.data.seed) if calibration is not None else None,
+            "evaluation": _pictures(evaluation, recipe.data.seed),
         },
         "not_executed": not_executed,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ENGINES}},
@@ -209,8 +213,32 @@ def collect(
     }
 
 
-def _pictures(images: ImageSet) -> dict[str, Any]:
-    return {"name": images.name, "n": len(images.paths), "digest": images.digest, "origin": images.origin}
+def _pictures(images: ImageSet, seed: int) -> dict[str, Any]:
+    return {
+        "name": images.name,
+        "n": len(images.paths),
+        "digest": images.digest,
+        "origin": images.origin,
+        "kind": images.kind,
+        "seed": seed if images.kind != "folder" else None,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source checkout that this package runs from, with + where files differ from it."""
+    folder = Path(edgekit.__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _measured(metric: str, value: float | int | None) -> str:

@@ -33,6 +33,20 @@ class Gate(Strict):
     note: str = ""
 
 
+class Interval(Strict):
+    """Where a figure lies with the probability `level`, for pictures like the `n` that were seen.
+
+    `method`: Wilson's score interval of a share, the bootstrap over pictures, or the paired bootstrap of a
+    difference; see edgekit/significance.py.
+    """
+
+    low: float
+    high: float
+    level: float = Field(gt=0, lt=1)
+    n: int = Field(ge=1)
+    method: str
+
+
 class Output(Strict):
     """One output tensor of a target against the float program, over all evaluation pictures."""
 
@@ -103,10 +117,14 @@ class Stage(Strict):
 
 
 class DataSet(Strict):
+    """`kind` and `seed` say how the pictures are made anew; kind folder: they are the user's own."""
+
     name: str
     n: int = Field(ge=0)
     digest: str
     origin: str
+    kind: str | None = None
+    seed: int | None = None
 
 
 class Data(Strict):
@@ -121,11 +139,14 @@ class Report(Strict):
     recipe: str
     preset: str | None = None
     edgekit_version: str
+    commit: str | None = None  # of the source checkout that ran; None: an installed package
+    host: str | None = None  # processor, cores and what int8 needs of it
     created: str  # ISO 8601
     task: str
     verdict: Literal["passed", "failed"]
     gates: list[Gate] = []
     metrics: dict[str, dict[str, Measured]] = {}  # target -> metric -> value
+    intervals: dict[str, dict[str, Interval]] = {}  # target -> metric -> its interval
     outputs: list[Output] = []
     files: list[File] = []
     latency: Latency | None = None

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgekit import significance
 from edgekit.backends import lite, onnx, paddle
 from edgekit.backends.paddle import Arrays
 from edgekit.console import Progress
@@ -25,9 +26,11 @@ from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
 from edgekit.program import graph
 from edgekit.quantization import table, write_paddle
 from edgekit.report.text import AGREEMENT
-from edgekit.tasks import evaluate
+from edgekit.significance import Outcome
+from edgekit.tasks import evaluate, outcomes
 from edgekit.tasks.detection import Detections
 from edgekit.tasks.evaluate import Answer
+from edgekit.tasks.outcomes import Kept
 from edgekit.tasks.preprocessing import preprocess
 from edgekit.tasks.text_detection import Regions
 from edgekit.tasks.text_recognition import Reading
@@ -118,8 +121,8 @@ def run(
     out: Path,
     progress: Progress,
 ) -> str:
-    """Measure and write `validation.json` and `golden/`. Gates are judged later: a new bound needs
-    no new run. `original`: the float original's files, for a pruned model."""
+    """Measure and write `validation.json`, `outcomes.npz` and `golden/`. Gates are judged later: a new bound
+    needs no new run. `original`: the float original's files, for a pruned model."""
     info = reference.info
     name = info.name
     float_run = paddle.load(reference.program, reference.parameters)
@@ -158,10 +161,12 @@ def run(
                 golden += 1
             advance()
 
-    metrics, outputs = _against_float(info, images, float_answers, targets)
+    metrics, rows = _against_float(info, images, float_answers, targets)
+    kept = contributions(info, images, float_answers, {each.name: each.answers for each in targets})
+    outcomes.save(info, kept, out)
     if both:
         metrics[BOTH] = _summary(both)
-        outputs += _outputs(BOTH, both)
+        rows += _outputs(BOTH, both)
     if lite_feeds:
         differences: dict[str, Difference] = {}
         for wanted, answer in zip(
@@ -169,16 +174,20 @@ def run(
         ):
             compare(differences, wanted, answer)
         metrics["fp32.nb"] = {**_summary(differences), "n": len(lite_feeds)}
-        outputs += _outputs("fp32.nb", differences)
+        rows += _outputs("fp32.nb", differences)
     _sizes(metrics, original or converted, converted, name)
     latency = _latency(original, converted, name, timed, progress)
     if latency is not None and latency.get("int8_ms") is not None:
         metrics["int8.onnx"]["latency_ratio"] = latency["int8_ms"] / latency.get(
             "original_ms", latency["float_ms"]
         )
-    (out / FILE).write_text(
-        json.dumps({"metrics": metrics, "outputs": outputs, "latency": latency}, indent=1) + "\n"
-    )
+    written: dict[str, Any] = {
+        "metrics": metrics,
+        "intervals": intervals(kept),
+        "outputs": rows,
+        "latency": latency,
+    }
+    (out / FILE).write_text(json.dumps(written, indent=1) + "\n")
     key, _ = AGREEMENT[info.task]
     told = [
         f"{target.name} {found[key]:.4f}"
@@ -203,7 +212,7 @@ def _against_float(
     info: ModelInfo, images: ImageSet, float_answers: list[Answer], targets: list[Target]
 ) -> tuple[dict[str, Metrics], list[dict[str, Any]]]:
     """Metrics of every target, and of the float program itself where there is truth; rows per raw output."""
-    first = ORIGINAL if any(target.name == FLOAT for target in targets) else FLOAT
+    first = original([target.name for target in targets])
     metrics: dict[str, Metrics] = {first: {"n": len(float_answers)}}
     names = [path.name for path in images.paths]
     if images.annotations is not None:
@@ -220,6 +229,40 @@ def _against_float(
         metrics[target.name] = found
         outputs += _outputs(target.name, target.differences)
     return metrics, outputs
+
+
+def contributions(
+    info: ModelInfo, images: ImageSet, reference: list[Answer], answers: dict[str, list[Answer]]
+) -> Kept:
+    """What each picture contributes to the figures of each target, and of the float original."""
+    names = [path.name for path in images.paths]
+    found: dict[str, dict[str, Outcome]] = {}
+    if images.annotations is not None:
+        found[original(list(answers))] = outcomes.truth(info, images.annotations, names, reference)
+    for target, got in answers.items():
+        found[target] = outcomes.agreement(info, reference, got)
+        if images.annotations is not None:
+            found[target] |= outcomes.truth(info, images.annotations, names, got)
+    return Kept(names, reference, found)
+
+
+def original(targets: Iterable[str]) -> str:
+    """What the float original is called beside these targets."""
+    return ORIGINAL if FLOAT in targets else FLOAT
+
+
+def intervals(kept: Kept) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of every figure, and of what it lost to the float original, by target."""
+    first = kept.targets.get(original(kept.targets), {})
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for target, figures in kept.targets.items():
+        rows = {figure: significance.interval(outcome) for figure, outcome in figures.items()}
+        if figures is not first:
+            for figure, change, sign in _CHANGES:
+                if figure in first and figure in figures:
+                    rows[change] = significance.loss(first[figure], figures[figure], sign)
+        found[target] = {figure: asdict(row) for figure, row in rows.items() if row is not None}
+    return found
 
 
 def changes(before: Metrics, after: Metrics) -> Metrics:
@@ -244,17 +287,22 @@ def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool
             found.append(Target(f"{kind}.onnx", onnx.load(file), base))
     folder = exported.path / table.INT8
     if folder.is_dir() and (exported.path / table.FILE).is_file():
-        simulation = scratch / "simulation"
-        simulation.mkdir()
-        int8 = graph.read(folder / PROGRAM, folder / PARAMETERS)
-        graph.write(write_paddle.simulated(int8), simulation)
-        # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
-        run_int8 = paddle.load(simulation / PROGRAM, simulation / PARAMETERS, optimise=False)
-        for file in simulation.iterdir():
-            file.unlink()
-        simulation.rmdir()
-        found.append(Target("int8.paddle", run_int8))
+        found.append(Target("int8.paddle", simulation(folder, scratch)))
     return found
+
+
+def simulation(folder: Path, scratch: Path) -> Callable[[Arrays], Arrays]:
+    """Paddle's simulation of a quantized program, which is what the int8 `.nb` is made from."""
+    written = scratch / "simulation"
+    written.mkdir()
+    int8 = graph.read(folder / PROGRAM, folder / PARAMETERS)
+    graph.write(write_paddle.simulated(int8), written)
+    # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
+    run = paddle.load(written / PROGRAM, written / PARAMETERS, optimise=False)
+    for file in written.iterdir():
+        file.unlink()
+    written.rmdir()
+    return run
 
 
 def _summary(differences: dict[str, Difference]) -> Metrics:

@@ -20,6 +20,8 @@ REPORT = {
     "recipe": "picodet_s",
     "preset": "kl",
     "edgekit_version": "0.1.0",
+    "commit": "0123456789ab",
+    "host": "a CPU, 2 cores, AVX2",
     "created": "2026-01-02T03:04:05+00:00",
     "task": "detection",
     "verdict": "failed",
@@ -61,6 +63,11 @@ REPORT = {
     "metrics": {
         "int8.onnx": {"agreement_ap": 0.93761234, "agreement_n": 412, "sqnr_db": 23.4567, "size_ratio": 0.3},
         "fp32.nb(x86)": {"agreement_ap": 1.0, "max_abs_diff": 1.2345e-6, "sqnr_db": None},
+    },
+    "intervals": {
+        "int8.onnx": {
+            "agreement_ap": {"low": 0.91, "high": 0.96, "level": 0.95, "n": 200, "method": "bootstrap"}
+        }
     },
     "outputs": [
         {
@@ -114,7 +121,14 @@ REPORT = {
         {"name": "quantize", "seconds": 12.5, "cached": True, "key": "k1k1", "summary": "KL on 32 pictures"}
     ],
     "data": {
-        "calibration": {"name": "synthetic", "n": 32, "digest": "d1d1", "origin": "rendered"},
+        "calibration": {
+            "name": "synthetic",
+            "n": 32,
+            "digest": "d1d1",
+            "origin": "rendered",
+            "kind": "rendered_lines",
+            "seed": 0,
+        },
         "evaluation": None,
     },
     "not_executed": ["int8.nb: converted; kernels all INT8; not executed here"],
