@@ -30,7 +30,7 @@ VERSIONS = {
     "pact": 3,
     "export": 6,
     "convert": 4,
-    "validate": 4,
+    "validate": 5,
     "analyze": 4,
 }
 
