@@ -142,8 +142,8 @@ def collect(
         convolutions = [k for k in kernels[int8_nb] if k.startswith(("conv2d/", "depthwise_conv2d/", "fc/"))]
         told = ", ".join(f"{kernels[int8_nb][k]} x {k}" for k in convolutions)
         not_executed.append(
-            f"{int8_nb}: converted; kernels {told}; not executed here (Paddle Lite's int8 kernels are for "
-            "ARM, and no ARM library was given). int8.paddle is Paddle's simulation of the same program."
+            f"{int8_nb}: converted, not executed here. Paddle Lite's int8 kernels are for ARM, and no ARM "
+            f"library was given; int8.paddle is Paddle's simulation of the same program. Its kernels: {told}."
         )
         notes.append(
             "int8.nb quantizes the inputs and weights of its int8 layers; int8.onnx quantizes the outputs "

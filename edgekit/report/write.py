@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.quantization.analysis import Analysis
 from edgekit.report import charts, steps, text
+from edgekit.report.captions import captions
 from edgekit.report.plots import plots
 from edgekit.report.schema import Report, parse
 
@@ -131,7 +132,7 @@ def _template(name: str) -> Template:
     )
     for function in (
         text.number, text.against, text.size, text.amount, text.milliseconds, text.percent, text.score,
-        text.facts, plots,
+        text.facts, plots, captions,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment.get_template(name)

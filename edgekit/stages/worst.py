@@ -42,12 +42,14 @@ def seen(info: ModelInfo, image: Image, reference: Answer, got: Answer) -> dict[
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    # A faint guess is not shown, but it is not nothing either.
     sides = [shown.rows(info, shown.visible(answer)) for answer in (reference, got)]
+    whole = [shown.rows(info, answer) for answer in (reference, got)]
     return {
         "width": width,
         "height": height,
-        "reference": _found(sides[0], shown.unmatched(*sides), factor),
-        "judged": _found(sides[1], shown.unmatched(sides[1], sides[0]), factor),
+        "reference": _found(sides[0], shown.unmatched(sides[0], whole[1]), factor),
+        "judged": _found(sides[1], shown.unmatched(sides[1], whole[0]), factor),
         "jpeg": base64.b64encode(jpeg).decode(),
     }
 

@@ -58,15 +58,15 @@ def visible(answer: Answer) -> Answer:
 
 
 def unmatched(these: Sequence[Row], others: Sequence[Row]) -> list[bool]:
-    """For each of these rows, whether the other answer lacks it: the same label at the same place
-    (IoU >= .5). Of rows without a place the first is the answer: it is held against the other's first."""
+    """For each of these rows, whether the other answer lacks it: the same label at the same place (IoU >= .5)
+    and at least half as sure. Of rows without a place the first is the answer, held against the other's."""
     if any(row.quad is None for row in (*these, *others)):
         first = others[0].label if others else None
         return [k == 0 and row.label != first for k, row in enumerate(these)]
     quads = [[row.quad for row in side if row.quad is not None] for side in (these, others)]
     near = overlaps(*quads) >= _SAME_PLACE
-    same = np.asarray([[row.label == other.label for other in others] for row in these], bool)
-    return [not bool((near[k] & same[k]).any()) for k in range(len(these))] if others else [True] * len(these)
+    same = [[row.label == other.label and other.score >= row.score / 2 for other in others] for row in these]
+    return [not any(a and b for a, b in zip(*pair, strict=True)) for pair in zip(near, same, strict=True)]
 
 
 def _corners(x0: float, y0: float, x1: float, y1: float) -> NDArray[np.float32]:
