@@ -28,7 +28,7 @@ OVERFLOW = """
   return box.width && (box.right > document.documentElement.clientWidth + 0.5 || box.left < -0.5)
     && !e.closest('.scroll') && !e.parentElement.closest('svg');
 }).map(e => e.tagName + ' ' + e.id + ' ' + e.className)
-  .concat(document.documentElement.scrollWidth > document.documentElement.clientWidth ? ['the page scrolls sideways'] : [])
+  .concat(document.documentElement.scrollWidth > document.documentElement.clientWidth ? ['all'] : [])
 """
 # Text whose colour is too near its background's (WCAG 2: 4.5, and 3 for large text).
 PALE = """
