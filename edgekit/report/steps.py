@@ -159,6 +159,8 @@ def _smaller(first: Step, last: Step) -> Card:
     if before is None or after is None:
         return Card("How much smaller?", text.NOT_MEASURED, None, "No file was made of both.")
     detail = f"{kind} file: {text.size(before)} → {text.size(after)}, {text.percent(after / before)} of it"
+    if after > before:
+        return Card("How much smaller?", f"{after / before:.1f} × larger", after / before, detail, "bad")
     return Card("How much smaller?", f"{before / after:.1f} × smaller", after / before, detail)
 
 
