@@ -46,10 +46,9 @@ def command() -> tuple[str, dict[str, str]]:
 def fetched(root: Path) -> tuple[str, dict[str, str]]:
     build_once(root, _fetch, print)
     libraries = sorted({str(path.parent) for path in root.rglob("lib*.so*")})
-    fonts = root / "fonts.conf"
-    return str(next(root.rglob("chromium-headless-shell"))), {
+    return str(root / "usr/lib/chromium/chromium-headless-shell"), {
         "LD_LIBRARY_PATH": ":".join(libraries),
-        "FONTCONFIG_FILE": str(fonts),
+        "FONTCONFIG_FILE": str(root / "fonts.conf"),
     }
 
 

@@ -329,7 +329,8 @@ def test_the_schema_refuses_what_it_does_not_know_and_a_false_pass():
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "not measured"), (412, "412"), (287840, "287,840"), (0.93761234, "0.9376"), (0.99996, "0.99996"),
-     (1 - 2e-12, "1 − 2e-12"), (1 + 3e-8, "1 + 3e-08"), (1.0, "1"), (0.0, "0"), (1.2345e-6, "1.234e-06"), (123456.0, "1.235e+05"), (-0.5, "-0.5")],
+     (1 - 2e-12, "1 − 2e-12"), (1 + 3e-8, "1 + 3e-08"), (1.0, "1"), (0.0, "0"), (1.2345e-6, "1.234e-06"),
+     (123456.0, "1.235e+05"), (-0.5, "-0.5")],
 )  # fmt: skip
 def test_numbers(value, shown):
     assert text.number(value) == shown
