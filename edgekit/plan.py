@@ -26,10 +26,10 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 18,
-    "pact": 3,
+    "quantize": 21,
+    "pact": 4,
     "export": 6,
-    "convert": 4,
+    "convert": 5,
     "validate": 5,
     "analyze": 4,
 }

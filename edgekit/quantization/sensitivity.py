@@ -16,7 +16,7 @@ from edgekit.program.edit import without_hints
 from edgekit.program.graph import Program, inputs, outputs, set_slot
 from edgekit.quantization import write_paddle
 from edgekit.quantization.noise import Noise, Reading
-from edgekit.quantization.table import LEVELS, Layer, Table, dequantized
+from edgekit.quantization.table import LEVELS, Layer, Table, dequantized, output_grid
 
 DELIVERED = ".dequantized"
 
@@ -112,11 +112,9 @@ def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
         name = layer.relu or layer.output
         if layer.type == "matmul" or name in read:
             continue
-        limits = table.outputs.get(layer.output) or [table.activations[name].threshold]
-        top = np.asarray(limits, np.float32).reshape(1, -1, 1, 1)
-        # Behind a ReLU all levels are for what is positive.
-        low, high = (0, 2 * LEVELS + 1) if layer.relu else (-LEVELS, LEVELS)
-        found[layer.name] = partial(_rounded, low=low, high=high, step=top / high)
+        steps, zero = output_grid(table, layer)
+        low, high = -zero, 2 * LEVELS + 1 - zero
+        found[layer.name] = partial(_rounded, low=low, high=high, step=steps.reshape(1, -1, 1, 1))
     return found
 
 

@@ -1,7 +1,8 @@
 """QDQ ONNX from the float ONNX and the table: int8 weight initializers, uint8 activations.
 
-uint8 with zero point 128 stands for the same real values as symmetric int8 and is what ONNX Runtime runs
-fast and bit for bit alike on x86 with VNNI and on ARM.
+uint8 is what ONNX Runtime runs fast and bit for bit alike on x86 with VNNI and on ARM. With zero point 128 it
+stands for the same real values as symmetric int8; where no value is below some floor, as behind a hard
+swish, all 255 steps lie above it.
 
 ONNX Runtime makes a convolution integer only when its output is quantized too, which Paddle Lite does not
 need. One scale for such an output is what ruins these models: its channels differ thirtyfold (facts on
@@ -25,9 +26,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.quantization.table import LEVELS, Layer, Table, quantize_weight
-
-ZERO_POINT = 128
+from edgekit.quantization.table import Layer, Table, grid, output_grid, quantize_weight
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -63,7 +62,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
                     out += writer.activation_pair(f"{wanted}.f", owner.relu or "", wanted, nonnegative=True)
                 else:
                     folded = writer.folded(consumers.get(wanted, []), by_weight, spread)
-                    out += writer.output_pair(f"{wanted}.f", wanted, owner, None if folded else spread, 0)
+                    out += writer.output_pair(f"{wanted}.f", wanted, owner, None if folded else spread)
             continue
         missing.discard(layer.weight)
         source = node.input[0]
@@ -94,7 +93,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             out += writer.activation_pair(f"{wanted}.f", layer.output, wanted, nonnegative=False)
             writer.ready[wanted] = wanted
         else:
-            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread, ZERO_POINT)
+            out += writer.output_pair(f"{wanted}.f", wanted, layer, spread)
     if missing:
         raise KeyError(f"layers of the table that the ONNX model does not have: {sorted(missing)}")
     kept = [type(n).FromString(n.SerializeToString()) for n in out]
@@ -153,15 +152,13 @@ class _Writer:
             node.input[1] = self.initializer(f"{node.input[1]}.r", scaled.astype(np.float32))
         return bool(readers)
 
-    def output_pair(
-        self, source: str, result: str, layer: Layer, spread: FloatArray | None, point: int
-    ) -> list[Any]:
+    def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray | None) -> list[Any]:
         """QuantizeLinear + DequantizeLinear of y / r with one scale, times r where no reader does that.
 
         DequantizeLinear with a scale per channel does the same in one op, and takes three times as long.
         """
-        levels = LEVELS if point else 2 * LEVELS + 1
-        s = self.initializer(f"{result}.s", np.float32(max(self.table.outputs[layer.output]) / levels))
+        steps, point = output_grid(self.table, layer)
+        s = self.initializer(f"{result}.s", np.float32(steps.max()))
         zero, even = self.zero(point), result if spread is None else f"{result}.even"
         made = [
             helper.make_node("QuantizeLinear", [source, s, zero], [f"{result}.q"]),
@@ -208,11 +205,10 @@ class _Writer:
 def activation_grid(table: Table, tensor: str, *, nonnegative: bool) -> tuple[float, int]:
     """Scale and zero point of an activation in ONNX.
 
-    Behind a fused ReLU half of the symmetric range would lie idle and ONNX Runtime would not fuse, so
-    there the zero point is 0 and the 255 steps reach to the same threshold.
+    Behind a fused ReLU the zero point must be 0 for ONNX Runtime to fuse, whatever the table knows.
     """
-    threshold = table.activations[tensor].threshold
-    return (threshold / 255, 0) if nonnegative else (threshold / LEVELS, ZERO_POINT)
+    found = table.activations[tensor]
+    return grid(found.threshold, 0.0) if nonnegative else found.grid
 
 
 def _constants_to_initializers(graph: Any) -> dict[str, Any]:
