@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edgekit import tried
-from edgekit.quantization import analysis, table
-from edgekit.recipe import Quantize
+from edgekit.quantization.analysis import Analysis, LayerFigures
+from edgekit.quantization.table import Layer
+from edgekit.recipe import Quantize, Rescue
+from tests.report.examples import ANALYSIS, LAYER
 
 PRUNE = {
     "stage": "prune",
@@ -41,28 +45,47 @@ def test_groups_over_rounds(tmp_path: Path) -> None:
     assert tried.groups([QUANTIZE], None) == []
 
 
-def test_the_rescue_s_choice_among_its_alternatives(world: Any) -> None:
+def layer(name: str, macs: int, params: int, int8: bool) -> Layer:
+    return Layer(
+        name=name, type="conv2d", input="x", output=name, weight=f"{name}.w", bias=None, relu=None, axis=0,
+        macs=macs, params=params, int8=int8, reason="",
+    )  # fmt: skip
+
+
+def figures(name: str, error: float, int8: bool) -> LayerFigures:
+    return LayerFigures.model_validate(LAYER | {"name": name, "error": error, "int8": int8})
+
+
+def test_the_rescue_s_choice_among_its_alternatives() -> None:
+    # c was float to begin with, b is too large for the share of weights, a was left in float.
+    layers = [layer("a", 10, 10, False), layer("b", 90, 90, True), layer("c", 100, 0, False)]
+    found = Analysis.model_validate(ANALYSIS).model_copy(
+        update={"layers": [figures("a", 0.4, False), figures("b", 0.1, True)]}
+    )
+    section = Quantize(repair=["rescue"], rescue=Rescue(macs=0.6, params=0.2))
+    assert tried.alternatives(layers, found, section) == [
+        {
+            "floats": 0, "added": None, "error": pytest.approx(0.5), "macs": 0.5, "params": 0,
+            "chosen": False,
+        },
+        {
+            "floats": 1, "added": "a", "error": pytest.approx(0.1), "macs": 0.55, "params": 0.1,
+            "chosen": True,
+        },
+    ]  # fmt: skip
+    # Nothing where there was no rescue, or where it was another recipe's: this one would not have left b.
+    assert tried.alternatives(layers, None, section) == []
+    assert tried.alternatives(layers, found, Quantize(repair=["gptq"])) == []
+    other = found.model_copy(update={"layers": [figures("a", 0.4, True), figures("b", 0.1, False)]})
+    assert tried.alternatives(layers, other, section) == []
+
+
+def test_a_bundle_tells_its_alternatives(world: Any) -> None:
     """Held against the table of scales, which says what became of each layer."""
     report = json.loads((world.bundle / "report.json").read_text())
     layers = json.loads((world.bundle / "paddle" / "quantization.json").read_text())["layers"]
-    ways = report["alternatives"]
-    assert [way["floats"] for way in ways] == list(range(len(ways)))
-    (chosen,) = [way for way in ways if way["chosen"]]
-    rescued = [layer for layer in layers if layer["reason"].startswith("rescue")]
-    assert chosen["floats"] == len(rescued) > 0
+    (chosen,) = [way for way in report["alternatives"] if way["chosen"]]
     floats = [layer for layer in layers if not layer["int8"]]
     assert chosen["macs"] == sum(x["macs"] for x in floats) / sum(x["macs"] for x in layers)
     assert chosen["params"] == sum(x["params"] for x in floats) / sum(x["params"] for x in layers)
-    assert {way["added"] for way in ways[1 : chosen["floats"] + 1]} == {layer["name"] for layer in rescued}
-    errors = [way["error"] for way in ways]
-    assert errors == sorted(errors, reverse=True) and ways[0]["added"] is None
-
-
-def test_another_recipe_s_rescue_is_no_alternative(world: Any) -> None:
-    found, scales = analysis.load(world.bundle / "paddle"), table.load(world.bundle / "paddle")
-    assert tried.alternatives(scales.layers, None, Quantize()) == []
-    assert tried.alternatives(scales.layers, found, Quantize(repair=["equalise"])) == []
-    assert found is not None
-    turned = [layer.model_copy(update={"int8": not layer.int8}) for layer in found.layers]
-    other = found.model_copy(update={"layers": turned})
-    assert tried.alternatives(scales.layers, other, Quantize()) == []
+    assert [a["step"] for a in report["attempts"]] == ["kl", "thresholds", "equalise", "rescue", "gptq"]
