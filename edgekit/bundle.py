@@ -141,6 +141,7 @@ def write_bundle(
             "schema_version": SCHEMA,
             "key": key,
             **info.model_dump(mode="json", exclude={"schema_version"}),
+            "allowed_sides": info.allowed_sides,
             **{
                 name: dumped[name]
                 for name in (

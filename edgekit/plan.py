@@ -26,10 +26,10 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 21,
+    "quantize": 22,
     "pact": 4,
     "export": 6,
-    "convert": 5,
+    "convert": 6,
     "validate": 5,
     "analyze": 4,
 }

@@ -132,13 +132,18 @@ def collect(
 
 
 def means(
-    program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
+    program: Program,
+    layers: Sequence[Reader],
+    pictures: Sequence[Floats],
+    advance: Callable[[], None],
+    *,
+    optimise: bool = True,
 ) -> dict[str, Doubles]:
     """E[z] [k + 1] of every layer's rows z = [x, 1], by weight: the last column of `Moments.matrix`. Of a
-    depthwise layer each channel has its own, [channels, k + 1]."""
+    depthwise layer each channel has its own, [channels, k + 1]. `optimise` as in `passes`."""
     sums: dict[str, Doubles] = {}
     counts = dict.fromkeys((layer.weight for layer in layers), 0)
-    for start, values in passes(program, [layer.input for layer in layers], pictures):
+    for start, values in passes(program, [layer.input for layer in layers], pictures, optimise=optimise):
         for layer in layers:
             k = layer.matrix(program.params[layer.weight]).shape[1]
             x = rows(layer, values[layer.input], k, PLACES, start)

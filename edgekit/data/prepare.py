@@ -59,7 +59,9 @@ class _Rendered:
 _RENDERED = {
     "rendered_pages": _Rendered("pages", pages.RULE, pages.render),
     "rendered_lines": _Rendered("lines", lines.RULE, lines.render),
-    "turned_pages": _Rendered("pages, turned by quarters", pages.RULE, partial(pages.render, turned=True)),
+    "turned_pages": _Rendered(
+        "pages, turned by quarters", pages.TURNED_RULE, partial(pages.render, turned=True)
+    ),
     "turned_lines": _Rendered("lines, some upside down", lines.RULE, partial(lines.render, turned=True)),
 }
 

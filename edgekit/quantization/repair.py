@@ -94,9 +94,10 @@ def only_onnx(
 
     ranges, tops: max |x| and max x per channel, before anything was evened.
 
-    Behind a ReLU that depthwise layers in float read alone, thresholds may differ by channel: what makes up
-    for that goes into their weights. No further than the fourth root of the ranges, though: a channel that
-    a few dozen pictures never excite is excited by others, and what it then says must not be clipped.
+    Behind a ReLU that depthwise layers in float read alone, or a squeeze-and-excitation block, thresholds may
+    differ by channel: what makes up for that costs nothing (`write_onnx`). No further than the fourth root of
+    the ranges, though: a channel that a few dozen pictures never excite is excited by others, and what it
+    then says must not be clipped.
     """
     read: dict[str, list[Layer]] = {}
     for layer in table.quantized:
@@ -127,10 +128,18 @@ def only_onnx(
             best = thresholds.best(values[name], reach, judged, (0.0,), 1.0, fractions, old.floor)
             activations[name] = old.model_copy(update={"high": best.threshold})
             continue
-        found = [_float_reader(program, op, name, readers) for op in readers.get(name, [])]
+        those = readers.get(name, [])
+        excited = _excited(program, those, name)
+        if excited is not None:
+            found = [
+                _consumer(program, op, outputs(excited)[0]) for op in readers.get(outputs(excited)[0], [])
+            ]
+        else:
+            found = [_float_reader(program, op, name, readers) for op in those]
         known = [each for each in found if each is not None]
         judged = known if known and len(known) == len(found) else [thresholds.alike(values[name].shape[1])]
-        free = name in owners and judged is known and all(each.own for each in known)
+        depthwise = judged is known and all(each.own for each in known)
+        free = name in owners and (excited is not None or depthwise)
         strengths = (0.0, _GENTLY) if free and not few else (0.0,)
         best = thresholds.best(values[name], reach, judged, strengths, 1.0, fractions, old.floor)
         if best.factors is None:
@@ -138,6 +147,18 @@ def only_onnx(
         else:
             by_channel[owners[name].output] = (best.threshold * best.factors).tolist()
     return table.model_copy(update={"activations": activations, "outputs": by_channel})
+
+
+def _excited(program: Program, readers: Sequence[Op], name: str) -> Op | None:
+    """The multiplication by a gate, where that and a global pooling are all that reads the tensor."""
+    pools = [op for op in readers if op.type == "pool2d" and program.shape(outputs(op)[0])[2:] == [1, 1]]
+    gated = [
+        op
+        for op in readers
+        if op.type == "elementwise_mul"
+        and any(program.shape(each)[2:] == [1, 1] for each in inputs(op) if each != name)
+    ]
+    return gated[0] if len(gated) == 1 and len(gated) + len(pools) == len(readers) else None
 
 
 def _float_reader(program: Program, op: Op, name: str, readers: Mapping[str, list[Op]]) -> Consumer | None:

@@ -14,7 +14,8 @@ These multiplications, and those by channel factors in front of a layer, stay ap
 DequantizeLinear or QuantizeLinear with a scale per channel they take ONNX Runtime 1.23 longer.
 
 A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range. Where a
-threshold per channel follows it, r goes into the weights of the float depthwise layers that read it.
+threshold per channel follows it, r goes into the weights of the float depthwise layers that read it, or, in
+a squeeze-and-excitation block, into the gate and behind the pooling.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
     for node in nodes:
         layer = by_weight.get(node.input[1]) if node.op_type in ("Conv", "MatMul", "Gemm") else None
         if layer is None:
-            out.append(node)
+            out += [*writer.before.get(id(node), []), node, *writer.after.get(id(node), [])]
             if id(node) in relus:
                 owner, wanted, spread = relus[id(node)]
                 node.output[0] = f"{wanted}.f"
@@ -109,6 +110,12 @@ class _Writer:
     def __init__(self, graph: Any, constants: dict[str, Any], table: Table) -> None:
         self.graph, self.constants, self.table = graph, constants, table
         self.ready: dict[str, str] = {}
+        self.before: dict[int, list[Any]] = {}  # what comes right before a node, by its id
+        self.after: dict[int, list[Any]] = {}
+        shapes = onnx.shape_inference.infer_shapes(onnx.helper.make_model(graph)).graph.value_info
+        self.small = {  # a value for each channel, as a gate has it
+            v.name for v in shapes if [d.dim_value for d in v.type.tensor_type.shape.dim[2:]] == [1, 1]
+        }
 
     def initializer(self, name: str, value: Any) -> str:
         self.graph.initializer.append(numpy_helper.from_array(value, name))
@@ -141,15 +148,30 @@ class _Writer:
         return spread
 
     def folded(self, readers: list[Any], int8: dict[str, Layer], spread: FloatArray) -> bool:
-        """Whether r could go into the weights of all readers: float depthwise convolutions."""
+        """Whether r could go where it costs nothing for all readers: into the weights of float depthwise
+        convolutions, into the gate of a multiplication, behind a global pooling."""
         for node in readers:
             groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-            if node.op_type != "Conv" or node.input[1] in int8 or groups != len(spread):
+            depthwise = node.op_type == "Conv" and node.input[1] not in int8 and groups == len(spread)
+            gated = node.op_type == "Mul" and not self.small.isdisjoint(node.input)
+            if not (depthwise or gated or node.op_type == "GlobalAveragePool"):
                 return False
-        for node in readers:
-            value = numpy_helper.to_array(self.constants[node.input[1]])
-            scaled = value * np.repeat(spread, len(value) // len(spread)).reshape(-1, 1, 1, 1)
-            node.input[1] = self.initializer(f"{node.input[1]}.r", scaled.astype(np.float32))
+        r = spread.reshape(-1, 1, 1)
+        for k, node in enumerate(readers):
+            if node.op_type == "Conv":
+                value = numpy_helper.to_array(self.constants[node.input[1]])
+                scaled = value * np.repeat(spread, len(value) // len(spread)).reshape(-1, 1, 1, 1)
+                node.input[1] = self.initializer(f"{node.input[1]}.r", scaled.astype(np.float32))
+                continue
+            gate = next((place for place, name in enumerate(node.input) if name in self.small), 0)
+            name = node.output[0] if node.op_type == "GlobalAveragePool" else f"{node.input[gate]}.r{k}"
+            factor = self.initializer(f"{name}.spread", r)
+            if node.op_type == "GlobalAveragePool":
+                node.output[0] = f"{name}.even"
+                self.after[id(node)] = [helper.make_node("Mul", [node.output[0], factor], [name])]
+            else:
+                self.before[id(node)] = [helper.make_node("Mul", [node.input[gate], factor], [name])]
+                node.input[gate] = name
         return bool(readers)
 
     def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray | None) -> list[Any]:
@@ -188,6 +210,8 @@ class _Writer:
         """int32 in units of input scale * weight scale, as the integer kernels add it."""
         scales = np.array(self.table.weights[layer.weight], np.float32)
         bias = numpy_helper.to_array(self.constants[node.input[index]]).astype(np.float64)
+        if layer.bias in self.table.biases:
+            bias = np.asarray(self.table.biases[layer.bias]).reshape(bias.shape)
         if spread is not None:
             scales, bias = scales / spread, bias / spread
         nonnegative = any(other.relu == layer.input for other in self.table.quantized)

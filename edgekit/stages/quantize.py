@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.backends import paddle as backend
-from edgekit.calibration import histograms
+from edgekit.calibration import histograms, segments
 from edgekit.calibration.histograms import Feed, Histogram
 from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats
@@ -73,13 +73,14 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     pictures = [each.tensor for each in seen]
     found = calibrate(program, layers, pictures, progress)
     fitted, some = held_out(pictures)
+    fitted = segments.affordable(fitted[:REPAIRS])
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors: dict[str, float] = {}
     undone: list[str] = []
     count = len(pictures)
     chosen_by: Analysis | None = None
     for how, step, error, analysed in repaired(
-        model.info, program, layers, found, section, count, fitted[:REPAIRS], judge,
+        model.info, program, layers, found, section, count, fitted, judge,
         lambda: Agreement(model.info, program, seen), progress,
     ):  # fmt: skip
         errors[how] = error
@@ -90,9 +91,11 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     if "thresholds" in section.repair:
         ranges = {name: histogram.channels for name, histogram in found.items()}
         tops = {name: histogram.tops for name, histogram in found.items()}
-        with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
-            better = repair.only_onnx(made.program, made.table, ranges, tops, fitted[:REPAIRS], advance)
-        made = Int8(made.program, better)
+        with progress.task("Judging outputs", len(fitted)) as advance:
+            better = repair.only_onnx(made.program, made.table, ranges, tops, fitted, advance)
+        with progress.task("Means in ONNX", rounding.steps(made.program, better, fitted)) as tick:
+            biases = rounding.onnx_biases(made.program, better, fitted, tick)
+        made = Int8(made.program, better.model_copy(update={"biases": biases}))
     graph.write(program, out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)

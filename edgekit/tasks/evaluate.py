@@ -209,17 +209,19 @@ def _boxes(items: Sequence[Answer]) -> list[Detections]:
 def _box_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
     post, resize = info.postprocess, info.preprocess.resize
     assert isinstance(post, DetectionPost)
-    _check_whole(info)
+    _check_whole(info, "exact")
     boxes = _output(outputs, post.boxes, (1, None, 4))
     scores = _output(outputs, post.scores, (1, None, len(boxes)))
     return detection.postprocess(boxes, scores, post, (resize.height, resize.width), image_size)
 
 
-def _check_whole(info: ModelInfo) -> None:
+def _check_whole(info: ModelInfo, *kinds: str) -> None:
     """Only where the input shows the whole picture do places in it say where things are in the picture."""
-    if info.preprocess.resize.kind != "exact" or info.preprocess.crop is not None:
+    if info.preprocess.resize.kind not in kinds or info.preprocess.crop is not None:
         raise EdgekitError(
-            "EK409", "A detector's preprocess must stretch the whole picture (resize.kind exact, no crop)."
+            "EK409",
+            "A detector's preprocess must show the whole picture (resize.kind "
+            f"{' or '.join(kinds)}, no crop).",
         )
 
 
@@ -257,7 +259,7 @@ def _regions(items: Sequence[Answer]) -> list[Regions]:
 
 def _text_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
     assert isinstance(info.postprocess, TextDetectionPost)
-    _check_whole(info)
+    _check_whole(info, "exact", "page")
     pixels = _output(outputs, info.postprocess.map, (1, 1, None, None))[0]
     return text_detection.postprocess(pixels, info.postprocess, image_size)
 
