@@ -6,6 +6,14 @@ import os
 import platform
 from pathlib import Path
 
+# What kernels for float and int8 choose by, on x86 and on ARM.
+FEATURES = frozenset(
+    (
+        "sse4_1", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni",
+        "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
+    )
+)  # fmt: skip
+
 
 def flags() -> set[str]:
     """The feature flags of the first processor; empty where /proc/cpuinfo does not tell."""

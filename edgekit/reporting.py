@@ -123,7 +123,7 @@ def collect(
     evaluation: ImageSet,
 ) -> dict[str, Any]:
     """The report as `edgekit.report.schema.Report` wants it, without the bundle's files."""
-    from edgekit import cpu
+    from edgekit import cpu, tried
     from edgekit.folder import ModelFolder
     from edgekit.program import cost
     from edgekit.quantization import analysis, rule, table
@@ -143,8 +143,8 @@ def collect(
         convolutions = [k for k in kernels[int8_nb] if k.startswith(("conv2d/", "depthwise_conv2d/", "fc/"))]
         told = ", ".join(f"{kernels[int8_nb][k]} x {k}" for k in convolutions)
         not_executed.append(
-            f"{int8_nb}: converted; kernels {told}; not executed here (Paddle Lite's int8 kernels are for "
-            "ARM, and no ARM library was given). int8.paddle is Paddle's simulation of the same program."
+            f"{int8_nb}: converted, not executed here. Paddle Lite's int8 kernels are for ARM, and no ARM "
+            f"library was given; int8.paddle is Paddle's simulation of the same program. Its kernels: {told}."
         )
         notes.append(
             "int8.nb quantizes the inputs and weights of its int8 layers; int8.onnx quantizes the outputs "
@@ -159,6 +159,7 @@ def collect(
             "This processor has no VNNI: uint8 x int8 sums saturate here, so int8 accuracy "
             "looks worse than on ARM."
         )
+    analysed = analysis.load(exported) if quantized else None
     default = default_onnx([path.name for path in converted.glob("*.onnx")], measured["latency"])
     only = {}
     if quantized:
@@ -196,7 +197,17 @@ def collect(
         "layers": [
             layer.model_dump(include={"name", "type", "macs", "params", "int8", "reason"}) for layer in layers
         ],
-        "analysis": analysis.load(exported) if quantized else None,
+        "analysis": analysed,
+        "machine": measured["machine"],
+        "agreement": measured["agreement"],
+        "judged": measured["judged"],
+        "pictures": measured["pictures"],
+        "attempts": tried.attempts(lineage),
+        "alternatives": tried.alternatives(layers, analysed, recipe.quantize) if recipe.quantize else [],
+        "groups": tried.groups(
+            lineage, next((d.path / "sensitivity.json" for d in done if d.stage == "prune"), None)
+        ),
+        "lineage": lineage,
         "tensors_only": only,
         "stages": [
             {"name": d.stage, "seconds": d.seconds, "cached": d.cached, "key": d.key, "summary": d.summary}

@@ -232,30 +232,31 @@ def _int8_layer(
         says.append("its input is not quantized")
     else:
         says.append(_factor("the scale of its input", np.asarray([step]), constants[source.input[1]]))
-    says += _bias(layer, node, makers, constants, params, wanted * step, spread)
+    bias = scales.biases.get(layer.bias or "", params.get(layer.bias or ""))
+    if bias is not None:
+        says += _bias(node, makers, constants, np.asarray(bias, np.float64).ravel(), wanted * step, spread)
     if node.op_type == "Conv":
         says.append(_output(layer, node, readers, constants, scales))
     return [each for each in says if each]
 
 
 def _bias(
-    layer: Layer,
     node: Any,
     makers: dict[str, Any],
     constants: dict[str, Values],
-    params: dict[str, Values],
+    bias: Values,
     units: Values,
     spread: Values,
 ) -> list[str]:
     """int32, in units of the scale of the input times those of the weights."""
-    if node.op_type != "Conv" or len(node.input) < 3 or layer.bias not in params:
+    if node.op_type != "Conv" or len(node.input) < 3:
         return []
     maker = makers.get(node.input[2])
     if maker is None or maker.op_type != "DequantizeLinear":
         return ["its bias is not quantized"]
     whole, stored = constants[maker.input[0]].astype(np.float64), constants[maker.input[1]].astype(np.float64)
     says = _factor("the units of its bias", units, stored)
-    wanted = params[layer.bias].astype(np.float64).ravel() / spread
+    wanted = bias / spread
     if not says and whole.size == wanted.size:
         off = np.abs(whole * stored - wanted) > 0.51 * stored + _CLOSE * np.abs(wanted)
         off &= np.abs(whole) < 2.0**31 - 1
@@ -274,12 +275,7 @@ def _output(
     quantized = [each for each in after if each.op_type == "QuantizeLinear"]
     if not quantized:
         return "its output is not quantized"
-    if layer.output in scales.outputs:
-        step = max(scales.outputs[layer.output]) / (2 * LEVELS + 1 if relu else LEVELS)
-    else:
-        step, _ = write_onnx.activation_grid(
-            scales, layer.relu if relu and layer.relu else layer.output, nonnegative=relu
-        )
+    step = float(table.output_grid(scales, layer)[0].max())
     return _factor("the scale of its output", np.asarray([step]), constants[quantized[0].input[1]])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgekit.program import graph
 from edgekit.quantization import table, write_paddle
 from edgekit.report.text import AGREEMENT
 from edgekit.significance import Outcome
+from edgekit.stages import worst
 from edgekit.tasks import evaluate, outcomes
 from edgekit.tasks.detection import Detections
 from edgekit.tasks.evaluate import Answer
@@ -55,6 +57,8 @@ _CHANGES = (
 Metrics = dict[str, float | int | None]
 BOTH = "int8.onnx~int8.paddle"
 ORIGINAL, FLOAT = "original", "fp32.paddle"
+# Whose answers are shown beside the float original's: the first of these that was run.
+JUDGED = ("int8.onnx", "int8.paddle", "fp32.onnx", FLOAT)
 
 
 @dataclass
@@ -181,13 +185,19 @@ def run(
         metrics["int8.onnx"]["latency_ratio"] = latency["int8_ms"] / latency.get(
             "original_ms", latency["float_ms"]
         )
-    written: dict[str, Any] = {
+    of = {ORIGINAL if pruned else FLOAT: float_answers, **{t.name: t.answers for t in targets}}
+    judged = next((name for name in JUDGED if name in of), None)
+    measured: dict[str, Any] = {
         "metrics": metrics,
         "intervals": intervals(kept),
         "outputs": rows,
         "latency": latency,
+        "agreement": _matrix(info, of, metrics, progress),
+        "judged": judged,
+        "pictures": worst.pictures(info, images, float_answers, of[judged]) if judged else [],
+        "machine": _machine(),
     }
-    (out / FILE).write_text(json.dumps(written, indent=1) + "\n")
+    (out / FILE).write_text(json.dumps(measured, indent=1) + "\n")
     key, _ = AGREEMENT[info.task]
     told = [
         f"{target.name} {found[key]:.4f}"
@@ -274,6 +284,35 @@ def changes(before: Metrics, after: Metrics) -> Metrics:
             # 0.97 - 0.96 is a little more than 0.01, and a gate of 0.01 must hold.
             found[change] = round(sign * (new - old), 12)
     return found
+
+
+def _matrix(
+    info: ModelInfo, of: dict[str, list[Answer]], metrics: dict[str, Metrics], progress: Progress
+) -> list[dict[str, Any]]:
+    """The task's agreement of each backend's answers with every other's; `truth` is taken for the truth."""
+    key, _ = AGREEMENT[info.task]
+    pairs = [(truth, judged) for truth in of for judged in of if truth != judged]
+    first = next(iter(of))
+    rows = []
+    with progress.task("Backends with one another", len(pairs)) as advance:
+        for truth, judged in pairs:
+            value = (
+                metrics[judged][key] if truth == first else evaluate.compare(info, of[truth], of[judged])[key]
+            )
+            rows.append({"truth": truth, "judged": judged, "value": value})
+            advance()
+    return rows
+
+
+def _machine() -> dict[str, Any]:
+    from edgekit import cpu
+
+    return {
+        "cpu": cpu.model(),
+        "cores": cpu.cores(),
+        "features": sorted(cpu.flags() & cpu.FEATURES),
+        "system": platform.platform(),
+    }
 
 
 def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool) -> list[Target]:

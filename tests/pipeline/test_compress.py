@@ -18,6 +18,7 @@ import pytest
 
 from edgekit.folder import ModelFolder
 from edgekit.tasks.preprocessing import preprocess
+from tests.report.page import Page
 
 Cli = Callable[..., Any]
 STAGES = ("fetch", "quantize", "export", "convert", "validate")
@@ -90,6 +91,30 @@ def test_the_same_figures_everywhere(world: Any) -> None:
         assert metrics[f"int8.{kind}"]["size_ratio"] == after.stat().st_size / before.stat().st_size
     for gate in report["gates"]:
         assert metrics[gate["target"]][gate["metric"]] == gate["measured"]
+    # As JUnit and the page have them: unrounded.
+    told = {
+        (found["target"], found["metric"], found["bound"]): float(found["measured"])
+        for case in ET.parse(world.bundle / "junit.xml").iter("testcase")
+        for found in [{item.get("name"): item.get("value") for item in case.iter("property")}]
+    }
+    page = Page((world.bundle / "report.html").read_text(encoding="utf-8"))
+    shown = {(row[1], row[2], row[4]): float(row[3]) for row in page.tables["gates"][1:]}
+    wanted = {(gate["target"], gate["metric"], gate["bound"]): gate["measured"] for gate in manifest["gates"]}
+    assert told == shown == wanted
+    assert page.metrics() == {
+        target: {name: str(value) if value is not None else "not measured" for name, value in of.items()}
+        for target, of in manifest["metrics"].items()
+    }
+    files = {row[0]: (row[1], int(row[2]), row[3]) for row in page.tables["files"][1:]}
+    assert files == {
+        file["name"]: (file["role"], file["bytes"], file["sha256"])
+        for file in manifest["files"]
+        if file["role"] != "report"
+    }
+    float_row, int8_row = page.tables["step-by-step"][1:]
+    assert int(int8_row[5]) == (world.bundle / "tiny.int8.onnx").stat().st_size
+    assert int(float_row[6]) == (world.bundle / "tiny.fp32.nb").stat().st_size
+    assert float(int8_row[9]) == metrics["int8.onnx"]["top1_agreement"]
 
 
 def test_golden_vectors(world: Any) -> None:
