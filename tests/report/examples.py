@@ -105,8 +105,20 @@ REPORT = {
         {"name": "quantize", "seconds": 12.5, "cached": True, "key": "k1k1", "summary": "KL on 32 pictures"}
     ],
     "data": {
-        "calibration": {"name": "synthetic", "n": 32, "digest": "d1d1", "origin": "rendered"},
+        "calibration": {
+            "name": "synthetic",
+            "n": 32,
+            "digest": "d1d1",
+            "origin": "rendered",
+            "kind": "rendered_lines",
+            "seed": 0,
+        },
         "evaluation": None,
+    },
+    "intervals": {
+        "int8.onnx": {
+            "agreement_ap": {"low": 0.91, "high": 0.96, "level": 0.95, "n": 200, "method": "bootstrap"}
+        }
     },
     "not_executed": ["int8.nb: converted; kernels all INT8; not executed here"],
     "versions": {"paddlepaddle": "2.6.2"},
