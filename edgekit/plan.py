@@ -30,7 +30,7 @@ VERSIONS = {
     "pact": 4,
     "export": 6,
     "convert": 6,
-    "validate": 5,
+    "validate": 6,
     "analyze": 4,
 }
 
