@@ -14,6 +14,7 @@ _UNITS = {
     "bytes": text.size, "count": text.amount, "share": text.percent, "number": str, "ms": text.milliseconds,
 }  # fmt: skip
 _COLORS = {"worse": "bold red", "better": "green"}
+_ALIKE = ("identical", "equal", "not measured")
 _SAYS = {"within": "within the interval", "no interval": "no interval known"}
 
 
@@ -39,24 +40,27 @@ def gates(rows: Sequence[Row]) -> str:
 
 def figures(rows: Sequence[Row]) -> str:
     told = []
-    for row in rows:
+    apart = [row for row in rows if row["verdict"] not in _ALIKE]
+    if not apart:
+        return f"figures: all {len(rows)} are the same"
+    for row in apart:
         change, verdict = row["difference"], row["verdict"]
         moved = ""
-        if change is not None and change["method"] != "identical":
+        if change is not None:
             p = f", p = {change['p']:.2g}" if change["p"] is not None else ""
             moved = (
                 f"{change['value']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}] "
                 f"({change['level']:.0%}, n = {change['n']}, {change['method']}{p})"
             )
-        elif change is not None:
-            moved = f"n = {change['n']}"
         told.append(
             (
                 f"{row['target']} {row['figure']}", _number(row["a"]), _number(row["b"]), moved,
                 (_SAYS.get(verdict, verdict), _COLORS.get(verdict, "dim")),
             )
         )  # fmt: skip
-    return _table("figures", ("", "A", "B", "B - A", "B is"), told, numbers=(1, 2))
+    return _table(
+        f"figures ({len(apart)} of {len(rows)} differ)", ("", "A", "B", "B - A", "B is"), told, numbers=(1, 2)
+    )
 
 
 def layers(rows: Sequence[Row]) -> str:
@@ -72,11 +76,15 @@ def layers(rows: Sequence[Row]) -> str:
         )
         for row in apart[:MOST_LAYERS]
     ]  # fmt: skip
-    title = (
-        f"layers ({len(apart)} of {len(rows)} differ; error of the outputs, and SQNR of the answers in dB,"
-    )
+    if not told:
+        return f"layers: none of {len(rows)} differs"
     columns = ("", "type", "A", "B", "error, A", "B", "SQNR, A", "B")
-    return _table(f"{title} with the layer alone in int8)", columns, told, numbers=(4, 5, 6, 7))
+    more = f", the largest {len(told)}" if len(told) < len(apart) else ""
+    title = (
+        f"layers ({len(apart)} of {len(rows)} differ{more}; the error of the network's outputs with the layer "
+        "alone in int8, and the SQNR of its answers in dB)"
+    )
+    return _table(title, columns, told, numbers=(4, 5, 6, 7))
 
 
 def pictures(rows: Sequence[Row]) -> str:
@@ -102,11 +110,11 @@ def _table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(show_edge=False, pad_edge=False)
     for k, name in enumerate(columns):
         table.add_column(name, overflow="fold", justify="right" if k in numbers else "left")
     for row in rows:
         table.add_row(
             *(Text(cell) if isinstance(cell, str) else Text(cell[0], style=cell[1]) for cell in row)
         )
-    return printed(table)
+    return f"{title}\n{printed(table)}"
