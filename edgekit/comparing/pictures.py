@@ -102,8 +102,8 @@ def most_different(a: Ran, b: Ran) -> list[tuple[int, float]]:
 def draw(
     a: Ran, b: Ran, images: ImageSet, out: Path, offline: bool, progress: Progress
 ) -> list[dict[str, Any]]:
-    """The first `COUNT` into the folder `out`, which is replaced. Returns of each `picture`, `metric`, `value`,
-    `file` and both answers. Raises EK106, EK403 (letters that need a font) and EK410."""
+    """The first `COUNT` into the folder `out`, which is replaced. Of each it returns `picture`, `metric`,
+    `value`, `file` and both answers. Raises EK106, EK403 (letters that need a font) and EK410."""
     metric, _ = evaluate.TASKS[a.bundle.info.task].single
     told = []
     with disk_full_guard(out), replace_folder(out) as fresh:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgekit.comparing.sides import Row
@@ -10,7 +10,7 @@ from edgekit.console import printed
 from edgekit.report import text
 
 MOST_LAYERS = 10
-_UNITS = {
+_UNITS: dict[str, Callable[[Any], str]] = {
     "bytes": text.size, "count": text.amount, "share": text.percent, "number": str, "ms": text.milliseconds,
 }  # fmt: skip
 _COLORS = {"worse": "bold red", "better": "green"}
@@ -81,8 +81,8 @@ def layers(rows: Sequence[Row]) -> str:
     columns = ("", "type", "A", "B", "error, A", "B", "SQNR, A", "B")
     more = f", the largest {len(told)}" if len(told) < len(apart) else ""
     title = (
-        f"layers ({len(apart)} of {len(rows)} differ{more}; the error of the network's outputs with the layer "
-        "alone in int8, and the SQNR of its answers in dB)"
+        f"layers ({len(apart)} of {len(rows)} differ{more}; the error of the network's outputs with the "
+        "layer alone in int8, and the SQNR of its answers in dB)"
     )
     return _table(title, columns, told, numbers=(4, 5, 6, 7))
 
