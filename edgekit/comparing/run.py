@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.apps.bundles import Kind
-from edgekit.comparing import pictures, sides, tables
+from edgekit.comparing import sides, tables
 from edgekit.comparing.sides import Side
 from edgekit.console import Progress
 from edgekit.errors import EdgekitError
@@ -34,6 +34,8 @@ def diff(
     a, b = sides.open_side(first), sides.open_side(second)
     sides.check_tasks(a, b)
     if out is not None:
+        from edgekit.comparing import pictures  # seconds, for it imports Paddle
+
         pictures.check(a.bundle, b.bundle, out)
     values: dict[str, Any] = {
         "a": _said(a),

@@ -14,13 +14,14 @@ from edgekit.errors import EdgekitError
 from edgekit.quantization.analysis import LayerFigures
 from edgekit.report.schema import Layer, Measured, Report
 from edgekit.significance import Difference
-from edgekit.stages import validate
 from edgekit.tasks import outcomes
 from edgekit.tasks.outcomes import Kept
 
 T = TypeVar("T")
 Row = dict[str, Any]
 
+# Targets, as `edgekit.stages.validate` calls them; that would import Paddle.
+ORIGINAL, FLOAT = "original", "fp32.paddle"
 ROLES = ("fp32.onnx", "int8.onnx", "fp32.nb", "int8.nb")
 # How many pictures, boxes, lines or characters a figure is of.
 _COUNTS = frozenset({"n", "ap_n", "agreement_n", "sure_n", "hmean_n", "cer_n"})
@@ -191,9 +192,9 @@ def notes(a: Side, b: Side) -> list[str]:
 
 
 def _meant(targets: Iterable[str], name: str) -> str:
-    if validate.ORIGINAL not in targets:
-        return "float" if name == validate.FLOAT else name
-    return {validate.ORIGINAL: "float", validate.FLOAT: "pruned"}.get(name, name)
+    if ORIGINAL not in targets:
+        return "float" if name == FLOAT else name
+    return {ORIGINAL: "float", FLOAT: "pruned"}.get(name, name)
 
 
 def _called(side: Side, meant: str) -> str:
