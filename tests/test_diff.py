@@ -197,11 +197,14 @@ def test_what_cannot_be_compared(inside: Any, two: tuple[Path, Path], diff: Diff
     done = inside("diff", old, new, "--out", tmp_path / "drawn")
     assert done.code == 4 and "error EK412" in done.error() and "labels" in done.error()
 
-    post = {"kind": "detection", "boxes": "boxes", "scores": "scores"}
-    rehash(new, lambda manifest: manifest.update(task="detection", postprocess=post))
-    done = inside("diff", old, new)
+    done = inside("diff", old, small.bundle(tmp_path / "things", "things"))
     assert done.code == 4 and "error EK412" in done.error()
-    assert "classification" in done.error() and "detection" in done.error()
+    assert "is for classification" in done.error() and "for detection" in done.error()
+
+    parts = [small.bundle(tmp_path / name, name) for name in ("det", "rec")]
+    assert inside("bundle", "pack", "--name", "whole", *parts, "--out", tmp_path / "whole").code == 0
+    done = inside("diff", tmp_path / "whole", old)
+    assert done.code == 2 and "error EK107" in done.error() and "combined" in done.error()
 
     (new / "tiny.int8.onnx").write_bytes(b"")
     done = inside("diff", old, new)
@@ -221,7 +224,8 @@ def test_pictures_are_those_with_the_largest_distance(
 ) -> None:
     old, new = two
     model = onnx.load(str(new / "tiny.fp32.onnx"))
-    weights = next(each for each in model.graph.initializer if each.name.endswith(".w_0"))
+    constants = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
+    weights = next(each for each in constants if len(each.dims) == 4)
     weights.CopyFrom(numpy_helper.from_array(1.5 * numpy_helper.to_array(weights), weights.name))
     onnx.save(model, str(new / "tiny.fp32.onnx"))
     rehash(new)

@@ -31,8 +31,7 @@ def diff(
     if out is None and (data is not None or kind is not None):
         given = "--data" if data is not None else "--model"
         raise EdgekitError("EK107", f"{given} says what is run and drawn: say where to with --out.")
-    a, b = sides.open_side(first), sides.open_side(second)
-    sides.check_tasks(a, b)
+    a, b = sides.open_both(first, second)
     if out is not None:
         from edgekit.comparing import pictures  # seconds, for it imports Paddle
 

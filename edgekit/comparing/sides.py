@@ -53,23 +53,27 @@ class Side:
         return {_meant(self.report.metrics, name): values for name, values in self.report.metrics.items()}
 
 
-def open_side(path: Path) -> Side:
-    """Raises EK107 for a combined bundle, and EK401, EK402 and EK409."""
+def open_both(first: Path, second: Path) -> tuple[Side, Side]:
+    """Raises EK107 for a combined bundle, EK401, EK402 and EK409 for a damaged one, EK412 for other tasks."""
+    one, other = (_single(path) for path in (first, second))
+    if one.info.task != other.info.task:
+        raise EdgekitError(
+            "EK412",
+            f"{first} is for {one.info.task}, {second} for {other.info.task}: bundles of one task can be "
+            "compared.",
+        )
+    a, b = (
+        Side(each.path, each, results.report_of(each), outcomes.load(each.info, each.path))
+        for each in (one, other)
+    )
+    return a, b
+
+
+def _single(path: Path) -> Bundle:
     opened = bundles.open_bundles([path]).bundles
     if len(opened) != 1:
         raise EdgekitError("EK107", f"{path} is a combined bundle: compare its parts one by one.")
-    (bundle,) = opened
-    return Side(path, bundle, results.report_of(bundle), outcomes.load(bundle.info, bundle.path))
-
-
-def check_tasks(a: Side, b: Side) -> None:
-    """Raises EK412 when there is nothing to compare."""
-    tasks = [side.bundle.info.task for side in (a, b)]
-    if tasks[0] != tasks[1]:
-        raise EdgekitError(
-            "EK412",
-            f"{a.path} is for {tasks[0]}, {b.path} for {tasks[1]}: two bundles of one task can be compared.",
-        )
+    return opened[0]
 
 
 def costs(a: Side, b: Side) -> list[Row]:
@@ -146,7 +150,8 @@ def same_pictures(a: Side, b: Side) -> bool:
 
 def layers(a: Side, b: Side) -> list[Row]:
     """Layers that both have: whether each is int8, and, where both were analysed, the error of the network's
-    outputs with this layer alone in int8 and the SQNR of its answers in dB; the largest change first."""
+    outputs with this layer alone in int8 and the SQNR of its answers in dB. First those that are int8 in one
+    of them only, then the largest change of error."""
     of = [{(each.name, each.type): each for each in side.report.layers} for side in (a, b)]
     analysed: list[dict[tuple[str, str], LayerFigures]] = [
         {(each.name, each.type): each for each in side.report.analysis.layers} if side.report.analysis else {}
@@ -161,7 +166,7 @@ def layers(a: Side, b: Side) -> list[Row]:
                    for name, here, figures in zip("ab", of, analysed, strict=True)},
             }
         )  # fmt: skip
-    return sorted(rows, key=lambda row: (-_change(row), row["a"]["int8"] == row["b"]["int8"], row["layer"]))
+    return sorted(rows, key=lambda row: (row["a"]["int8"] == row["b"]["int8"], -_change(row), row["layer"]))
 
 
 def notes(a: Side, b: Side) -> list[str]:

@@ -10,6 +10,7 @@ from edgekit.console import printed
 from edgekit.report import text
 
 MOST_LAYERS = 10
+_NOISE = 0.01  # of an error: what sums in another order, or other neighbours, change
 _UNITS: dict[str, Callable[[Any], str]] = {
     "bytes": text.size, "count": text.amount, "share": text.percent, "number": str, "ms": text.milliseconds,
 }  # fmt: skip
@@ -46,7 +47,9 @@ def figures(rows: Sequence[Row]) -> str:
     for row in apart:
         change, verdict = row["difference"], row["verdict"]
         moved = ""
-        if change is not None:
+        if change is None and None not in (row["a"], row["b"]):
+            moved = f"{row['b'] - row['a']:+.4g}"
+        elif change is not None:
             p = f", p = {change['p']:.2g}" if change["p"] is not None else ""
             moved = (
                 f"{change['value']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}] "
@@ -64,9 +67,8 @@ def figures(rows: Sequence[Row]) -> str:
 
 
 def layers(rows: Sequence[Row]) -> str:
-    """Those with the largest change of error, and those that are int8 in one bundle only."""
-    sides = [(row, row["a"], row["b"]) for row in rows]
-    apart = [row for row, a, b in sides if a["int8"] != b["int8"] or a["error"] != b["error"]]
+    """Those that are int8 in one bundle only, and those whose error has changed."""
+    apart = [row for row in rows if row["a"]["int8"] != row["b"]["int8"] or _moved(row)]
     told = [
         (
             row["layer"], row["type"],
@@ -79,7 +81,7 @@ def layers(rows: Sequence[Row]) -> str:
     if not told:
         return f"layers: none of {len(rows)} differs"
     columns = ("", "type", "A", "B", "error, A", "B", "SQNR, A", "B")
-    more = f", the largest {len(told)}" if len(told) < len(apart) else ""
+    more = f", {len(told)} of them here" if len(told) < len(apart) else ""
     title = (
         f"layers ({len(apart)} of {len(rows)} differ{more}; the error of the network's outputs with the "
         "layer alone in int8, and the SQNR of its answers in dB)"
@@ -90,6 +92,13 @@ def layers(rows: Sequence[Row]) -> str:
 def pictures(rows: Sequence[Row]) -> str:
     told = [(row["picture"], f"{row['metric']} {row['value']:.4g}", row["file"]) for row in rows]
     return _table("answered most differently", ("", "", "drawn"), told)
+
+
+def _moved(row: Row) -> bool:
+    before, after = row["a"]["error"], row["b"]["error"]
+    if before is None or after is None:
+        return before is not after
+    return bool(abs(after - before) > _NOISE * max(before, after))
 
 
 def _gate(side: Row | None) -> Any:
