@@ -23,10 +23,10 @@ _NONE = "edgekit.no_parameters"
 _PIXELS = 48 * 640 * 640
 
 
-def affordable(pictures: Sequence[Floats]) -> list[Floats]:
+def affordable(pictures: Sequence[Floats], pixels: int = _PIXELS) -> list[Floats]:
     """The first pictures that have so few pixels together that a walk can keep what it knows of each."""
     total = np.cumsum([np.prod(picture.shape[-2:]) for picture in pictures])
-    return list(pictures[: max(1, int((total <= _PIXELS).sum()))])
+    return list(pictures[: max(1, int((total <= pixels).sum()))])
 
 
 def frontier(program: Program, position: int) -> list[str]:

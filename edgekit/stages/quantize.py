@@ -48,6 +48,7 @@ from edgekit.stages.agreement import Agreement, picture
 from edgekit.tasks import evaluate
 
 REPAIRS = 48  # pictures at most that repairs look at
+_JUDGED = 16 * 640 * 512  # pixels of pictures that errors are measured on: each layer alone looks at them
 
 METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 
@@ -74,6 +75,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     found = calibrate(program, layers, pictures, progress)
     fitted, some = held_out(pictures)
     fitted = segments.affordable(fitted[:REPAIRS])
+    some = segments.affordable(some, _JUDGED)
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors: dict[str, float] = {}
     undone: list[str] = []
