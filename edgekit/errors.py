@@ -33,6 +33,7 @@ CODES: dict[str, tuple[int, str]] = {
     "EK409": (INPUT, "a model folder or bundle is damaged or was written by another version"),
     "EK410": (INPUT, "the disk is full"),
     "EK411": (INPUT, "an archive holds an unsafe path"),
+    "EK412": (INPUT, "two bundles that cannot be compared: of different tasks, or with different classes"),
     "EK501": (ENGINE, "an engine (Paddle, Paddle Lite, paddle2onnx, ONNX Runtime) failed or crashed"),
     "EK502": (ENGINE, "an engine is missing or has a version that edgekit was not measured with"),
     "EK503": (ENGINE, "training diverged: the loss is no longer a number"),

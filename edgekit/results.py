@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from edgekit.apps import bundles
+from edgekit.apps.bundles import Bundle
 from edgekit.data.files import write_bytes
 from edgekit.errors import EdgekitError
 from edgekit.folder import Strict, TaskName
@@ -94,7 +95,12 @@ def read_report(bundle: Path) -> Report:
         raise EdgekitError(
             "EK107", f"{bundle} is a combined bundle; its parts have figures of their own: name these."
         )
-    path = opened[0].path / "report.json"
+    return report_of(opened[0])
+
+
+def report_of(bundle: Bundle) -> Report:
+    """The report of a bundle that has been opened. Raises EK401 and EK409."""
+    path = bundle.path / "report.json"
     try:
         return schema.parse(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

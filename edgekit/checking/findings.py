@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgekit.console import printed
 from edgekit.data.files import write_bytes
 from edgekit.report.write import FORBIDDEN_IN_XML
 
 Verdict = Literal["passed", "failed", "warning", "skipped"]
 _COLORS = {"passed": "green", "failed": "bold red", "warning": "yellow", "skipped": "dim"}
-_WIDTH = 140  # of the table where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,6 @@ def failed(found: Sequence[Finding]) -> list[Finding]:
 
 def table(found: Sequence[Finding], title: str) -> str:
     """A table for a terminal, or for a log."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -49,13 +46,7 @@ def table(found: Sequence[Finding], title: str) -> str:
     for each in found:
         verdict = Text(each.verdict, style=_COLORS[each.verdict])
         rows.add_row(each.step, Text(each.subject), verdict, Text(each.says))
-    terminal = sys.stdout.isatty()
-    console = Console(
-        file=io.StringIO(), force_terminal=terminal, width=None if terminal else _WIDTH, highlight=False
-    )
-    with console.capture() as captured:
-        console.print(rows)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return printed(rows)
 
 
 def workflow_commands(found: Sequence[Finding], bundle: str) -> list[str]:
