@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekit import cpu
 from edgekit.backends import paddle as backend
 from edgekit.backends.paddle import Arrays
 from edgekit.calibration.moments import batches
@@ -77,14 +78,14 @@ def layer_by_layer(
 def opened(part: Program) -> Callable[[Arrays], Arrays]:
     """A function from what is known, the inputs of a segment among it, to the segment's outputs.
 
-    On one core: walks run side by side, one for each (`walks.dealt`).
+    On all cores: there is one walk at a time (`walks.dealt`).
     """
     if not part.params:
         part.set_param(_NONE, np.zeros(1, np.float32))  # Paddle loads no program without any
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(part, Path(scratch))
         files = Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams"
-        run = backend.load(*files, threads=1, concurrent=True)
+        run = backend.load(*files, threads=cpu.cores(), concurrent=True)
     return lambda values: run({name: values[name] for name in part.feeds})
 
 

@@ -51,7 +51,7 @@ def measure(
 ) -> dict[str, list[Point]]:
     """For every group the loss without the first `counts` atoms of its ranking, the others untouched.
 
-    One walk through the network per core, the groups dealt out among them.
+    One walk through the network, continued from each group (`walks.dealt`).
     """
     firsts = {name: _first_reader(probe, set(rankings[name])) for name in rankings}
     order = sorted(rankings, key=lambda name: firsts[name])
