@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edgekit import cpu
-from edgekit.calibration import judging, moments, readers
+from edgekit.calibration import judging, moments, readers, walks
 from edgekit.calibration.judging import Reference, loss, raw_outputs
 from edgekit.program.graph import Program
 from edgekit.pruning import refit, sensitivity
@@ -179,7 +178,7 @@ def test_an_error_ends_every_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     found, done = probe(program, raw_outputs(program)), []
     rankings = {name: [int(a) for a in group.atoms] for name, group in nets.groups(program).items()}
     rankings = {f"{name} {k}": ranking for k in range(20) for name, ranking in rankings.items() if ranking}
-    monkeypatch.setattr(cpu, "cores", lambda: 2)
+    monkeypatch.setattr(walks, "WALKS", 2)
 
     def advance() -> None:
         done.append(1)
