@@ -26,7 +26,7 @@ VERSIONS = {
     "sensitivity": 5,
     "prune": 5,
     "distil": 4,
-    "quantize": 22,
+    "quantize": 23,
     "pact": 4,
     "export": 6,
     "convert": 6,
