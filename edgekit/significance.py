@@ -208,7 +208,7 @@ def loss(before: Outcome, after: Outcome, sign: int, level: float = LEVEL) -> In
     found = difference(before, after, level)
     if found is None:
         return None
-    low, high = sorted((sign * found.low, sign * found.high))
+    low, high = sorted((sign * found.low + 0.0, sign * found.high + 0.0))  # no -0
     method: Method = "identical" if found.method == "identical" else "paired bootstrap"
     return Interval(low, high, level, found.n, method)
 

@@ -76,16 +76,13 @@ def layer_by_layer(
 
 
 def opened(part: Program) -> Callable[[Arrays], Arrays]:
-    """A function from what is known, the inputs of a segment among it, to the segment's outputs.
-
-    On all cores: there is one walk at a time (`walks.dealt`).
-    """
+    """A function from what is known, the inputs of a segment among it, to the segment's outputs."""
     if not part.params:
         part.set_param(_NONE, np.zeros(1, np.float32))  # Paddle loads no program without any
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(part, Path(scratch))
         files = Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams"
-        run = backend.load(*files, threads=cpu.cores(), concurrent=True)
+        run = backend.load(*files, threads=cpu.cores())
     return lambda values: run({name: values[name] for name in part.feeds})
 
 

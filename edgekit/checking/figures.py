@@ -261,7 +261,7 @@ def judge(
     anew: set[tuple[str, str]] = set()
     for target, figures in measured.kept.targets.items():
         values = {figure: significance.value(outcome) for figure, outcome in figures.items()}
-        first = before.targets.get(validate.original(metrics), {})
+        first = before.targets.get(validate.original_among(before.targets), {})
         if first:
             values |= validate.changes(
                 {name: significance.value(each) for name, each in first.items()}, values

@@ -232,7 +232,7 @@ def _int8_layer(
         says.append("its input is not quantized")
     else:
         says.append(_factor("the scale of its input", np.asarray([step]), constants[source.input[1]]))
-    bias = scales.biases.get(layer.bias or "", params.get(layer.bias or ""))
+    bias = params.get(layer.bias or "")
     if bias is not None:
         says += _bias(node, makers, constants, np.asarray(bias, np.float64).ravel(), wanted * step, spread)
     if node.op_type == "Conv":

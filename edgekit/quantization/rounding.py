@@ -10,7 +10,7 @@ from edgekit.calibration import moments, segments
 from edgekit.calibration.moments import PLACES, Moments
 from edgekit.calibration.readers import Doubles, Floats, Reader, readers, rows, set_weights, with_bias
 from edgekit.program.graph import Program
-from edgekit.quantization import gptq, onnx_like, write_paddle
+from edgekit.quantization import gptq, write_paddle
 from edgekit.quantization.table import Layer, Table, dequantized
 
 # Columns that are rounded together. The moments of a convolution of 3 x 3 over 1024 channels would take
@@ -55,41 +55,6 @@ def rounded(
             set_weights(each, layer, weights)
         advance(1)
     return made
-
-
-def onnx_biases(
-    program: Program, table: Table, pictures: Sequence[Floats], advance: Callable[[int], None]
-) -> dict[str, list[float]]:
-    """{bias: its values in the int8 ONNX}, with which each int8 layer's answers have there the mean that they
-    have in the int8 Paddle program. `advance` is called for `steps` in all."""
-    lite = write_paddle.activations(program, table)
-    for each in table.quantized:
-        value = dequantized(program.params[each.weight], table.weights[each.weight], each.axis)
-        lite.params[each.weight] = value
-    layers = _layers(lite, table)
-    fed = moments.means(lite, layers, pictures, lambda: advance(1), optimise=False)
-    wanted = {layer.weight: _answers(with_bias(lite, layer), fed[layer.weight]) for layer in layers}
-    network = onnx_like.rounded(program, table)
-    found = {}
-    for layer, values in segments.layer_by_layer(network, _layers(network, table), pictures):
-        weights = with_bias(network, layer)
-        weights[:, -1] += wanted[layer.weight] - _answers(weights, _mean(layer, values, weights.shape[1] - 1))
-        set_weights(network, layer, weights)
-        if layer.bias is not None:
-            found[layer.bias] = weights[:, -1].tolist()
-        advance(1)
-    return found
-
-
-def _mean(layer: Reader, values: Sequence[Floats], k: int) -> Doubles:
-    """E[z] as in `moments.means`."""
-    total, n, first = np.zeros(1), 0, 0
-    for batch in values:
-        x = rows(layer, batch, k, PLACES, first)
-        total = total + x.sum(axis=0, dtype=np.float64)
-        n, first = n + len(x), first + len(batch)
-    mean = total.reshape(-1, k) / n if layer.kind == "depthwise" else total / n
-    return np.concatenate([mean, np.ones((*mean.shape[:-1], 1))], axis=-1)
 
 
 def steps(program: Program, table: Table, pictures: Sequence[Floats]) -> int:

@@ -27,7 +27,6 @@ LEVELS = 127
 ZERO_POINT = 128  # in uint8, of a grid that is symmetric to zero
 _LOW = 0.9  # of the threshold: a floor below hardly spares any level
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -80,7 +79,6 @@ class Table(Strict):
     activations: dict[str, Activation]
     outputs: dict[str, list[Positive]]  # convolution output -> threshold per channel; see write_onnx
     weights: dict[str, list[Positive]]  # weight name -> scale per output channel
-    biases: dict[str, list[Finite]] = {}  # bias name -> its values in ONNX, where they are others
 
     @model_validator(mode="after")
     def _complete(self) -> Table:

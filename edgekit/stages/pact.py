@@ -19,7 +19,7 @@ from edgekit.console import Progress
 from edgekit.data.images import ImageSet
 from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder
 from edgekit.program import edit, graph
-from edgekit.quantization import analysis, pact, rounding, table, write_paddle
+from edgekit.quantization import analysis, pact, table, write_paddle
 from edgekit.quantization.repair import Int8
 from edgekit.recipe import Pact
 from edgekit.stages import distil
@@ -67,9 +67,6 @@ def run(
     )
     some = [train.pictures[k] for k in range(min(_RANGED, len(train.pictures)))]
     made = _ranged(pact.trained(start, done.program.params), start, some, progress)
-    with progress.task("Means in ONNX", rounding.steps(made.program, made.table, some)) as tick:
-        biases = rounding.onnx_biases(made.program, made.table, some, tick)
-    made = Int8(made.program, made.table.model_copy(update={"biases": biases}))
     judge = Judge(
         original,
         [unseen.pictures[k] for k in range(min(_JUDGED, len(unseen.pictures)))],

@@ -95,9 +95,7 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         tops = {name: histogram.tops for name, histogram in found.items()}
         with progress.task("Judging outputs", len(fitted)) as advance:
             better = repair.only_onnx(made.program, made.table, ranges, tops, fitted, advance)
-        with progress.task("Means in ONNX", rounding.steps(made.program, better, fitted)) as tick:
-            biases = rounding.onnx_biases(made.program, better, fitted, tick)
-        made = Int8(made.program, better.model_copy(update={"biases": biases}))
+        made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()
     graph.write(write_paddle.write(made.program, made.table), out / table.INT8)

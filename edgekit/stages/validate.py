@@ -256,14 +256,19 @@ def contributions(
     return Kept(names, reference, found)
 
 
-def original(targets: Iterable[str]) -> str:
-    """What the float original is called beside these targets."""
-    return ORIGINAL if FLOAT in targets else FLOAT
+def original(others: Iterable[str]) -> str:
+    """What the float original is called beside these other targets."""
+    return ORIGINAL if FLOAT in others else FLOAT
+
+
+def original_among(targets: Iterable[str]) -> str:
+    """What it is called where it is one of these targets itself."""
+    return ORIGINAL if ORIGINAL in targets else FLOAT
 
 
 def intervals(kept: Kept) -> dict[str, dict[str, dict[str, Any]]]:
     """Of every figure, and of what it lost to the float original, by target."""
-    first = kept.targets.get(original(kept.targets), {})
+    first = kept.targets.get(original_among(kept.targets), {})
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for target, figures in kept.targets.items():
         rows = {figure: significance.interval(outcome) for figure, outcome in figures.items()}
@@ -281,8 +286,8 @@ def changes(before: Metrics, after: Metrics) -> Metrics:
     for metric, change, sign in _CHANGES:
         old, new = before.get(metric), after.get(metric)
         if old is not None and new is not None:
-            # 0.97 - 0.96 is a little more than 0.01, and a gate of 0.01 must hold.
-            found[change] = round(sign * (new - old), 12)
+            # 0.97 - 0.96 is a little more than 0.01, and a gate of 0.01 must hold. Nor is there a -0.
+            found[change] = round(sign * (new - old), 12) + 0.0
     return found
 
 

@@ -208,6 +208,18 @@ def test_uneven_output_channels_keep_their_precision(tmp_path: Path) -> None:
     # Still one integer convolution.
     kinds = [node.op_type for node in optimised(made.file, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
     assert kinds.count("QLinearConv") == 1
+    # The factors of its channels do not cost a bit of what a plain multiplication gives.
+    plain = onnx.ModelProto()
+    plain.CopyFrom(made.model)
+    (scaling,) = [node for node in plain.graph.node if node.op_type == "BatchNormalization"]
+    factors = next(i for i in plain.graph.initializer if i.name == scaling.input[1])
+    factors.dims[:] = [*factors.dims, 1, 1]
+    scaling.op_type = "Mul"
+    del scaling.input[2:], scaling.attribute[:]
+    onnx.save(plain, tmp_path / "plain.onnx")
+    feed, name = nets.pictures(1, seed=61)[0], made.program.fetches[0]
+    answers = [backend.load(f, threads=1)(feed)[name] for f in (made.file, tmp_path / "plain.onnx")]
+    np.testing.assert_array_equal(*answers)
     one_scale = made.table.model_copy(update={"outputs": {}})
     without = channels(quantized(made.program, one_scale, made.floats, tmp_path), tmp_path)
     assert min(with_channels) > 30
