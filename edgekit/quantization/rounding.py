@@ -43,13 +43,18 @@ def rounded(
         mean = _answers(weights, wanted[layer.weight])
         if layer.kind == "depthwise":
             second, fed, n = _of_channels(layer, values, weights.shape[1] - 1)
+            if layer.bias is not None:
+                second = second - fed[:, :-1, None] * fed[:, None, :-1]
             weights[:, None, :-1] = gptq.rounded(weights[:, None, :-1], second, scales[:, None], n)
         else:
             fed = np.ones(weights.shape[1])
             for columns, found in _moments(layer, values, weights.shape[1] - 1):
                 matrix = found.matrix
-                fed[columns] = matrix[:-1, -1]
-                weights[:, columns] = gptq.rounded(weights[:, columns], matrix[:-1, :-1], scales, found.n)
+                fed[columns] = mean_fed = matrix[:-1, -1]
+                second = matrix[:-1, :-1]
+                if layer.bias is not None:
+                    second = second - np.outer(mean_fed, mean_fed)
+                weights[:, columns] = gptq.rounded(weights[:, columns], second, scales, found.n)
         weights[:, -1] += mean - _answers(weights, fed)
         for each in (network, made):
             set_weights(each, layer, weights)
