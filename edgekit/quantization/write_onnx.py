@@ -270,7 +270,9 @@ def _scale_channels(model: onnx.ModelProto) -> None:
     """Pictures [N, C, H, W] times constants [C, 1, 1]: each Mul becomes a BatchNormalization."""
     graph = model.graph
     known = onnx.shape_inference.infer_shapes(model).graph
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*known.input, *known.value_info)}
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*known.input, *known.value_info)
+    }
     constants = {i.name: i for i in graph.initializer}
     there = set(constants)
 
@@ -282,12 +284,12 @@ def _scale_channels(model: onnx.ModelProto) -> None:
 
     for node in graph.node:
         factors = [i for i in node.input if node.op_type == "Mul" and i in constants]
-        pictures = [i for i in node.input if ranks.get(i) == 4]
-        if len(factors) != 1 or len(pictures) != 1:
+        if len(factors) != 1:
             continue
         dims = list(constants[factors[0]].dims)
         c = int(np.prod(dims))
-        if c == 1 or dims[-3:] != [c, 1, 1]:
+        pictures = [i for i in node.input if len(shapes.get(i, [])) == 4 and shapes[i][1] == c]
+        if c == 1 or dims[-3:] != [c, 1, 1] or len(pictures) != 1:
             continue
         scale = initializer(f"{factors[0]}.c", numpy_helper.to_array(constants[factors[0]]).reshape(c))
         zero, one = initializer(f"c0.{c}", np.zeros(c)), initializer(f"c1.{c}", np.ones(c))
