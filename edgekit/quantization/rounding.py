@@ -24,8 +24,7 @@ def rounded(
     """A copy of `program` whose int8 weights are multiples of the table's scales, by GPTQ.
 
     Each layer's bias makes up for what rounding adds to the mean of its answers (Nagel et al. 2019,
-    "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2). So the weights
-    need not: where there is a bias they are rounded for the covariance of what the layer reads.
+    "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2).
     Taps of a depthwise convolution see neighbours, which are much alike: they make up for each other well.
     Grouped convolutions are rounded to nearest.
     Columns make up for each other within `WIDEST` neighbours. `advance` is called for `steps` in all.
@@ -44,16 +43,13 @@ def rounded(
         mean = _answers(weights, wanted[layer.weight])
         if layer.kind == "depthwise":
             second, fed, n = _of_channels(layer, values, weights.shape[1] - 1)
-            if layer.bias is not None:
-                second = second - fed[:, :-1, None] * fed[:, None, :-1]
             weights[:, None, :-1] = gptq.rounded(weights[:, None, :-1], second, scales[:, None], n)
         else:
             fed = np.ones(weights.shape[1])
             for columns, found in _moments(layer, values, weights.shape[1] - 1):
-                second, fed[columns] = found.matrix[:-1, :-1], found.matrix[:-1, -1]
-                if layer.bias is not None:
-                    second = second - np.outer(fed[columns], fed[columns])
-                weights[:, columns] = gptq.rounded(weights[:, columns], second, scales, found.n)
+                matrix = found.matrix
+                fed[columns] = matrix[:-1, -1]
+                weights[:, columns] = gptq.rounded(weights[:, columns], matrix[:-1, :-1], scales, found.n)
         weights[:, -1] += mean - _answers(weights, fed)
         for each in (network, made):
             set_weights(each, layer, weights)
