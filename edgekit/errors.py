@@ -20,6 +20,7 @@ CODES: dict[str, tuple[int, str]] = {
     "EK109": (USAGE, "a model with no group of channels that can be pruned"),
     "EK110": (USAGE, "a model with no layer that can be int8"),
     "EK301": (GATE, "a gate failed"),
+    "EK304": (GATE, "a bundle does not answer as its golden vectors say"),
     "EK401": (INPUT, "a model, weights or data file is missing"),
     "EK402": (INPUT, "a file has the wrong sha256"),
     "EK403": (INPUT, "weights or data could not be fetched from any of their sources"),

@@ -23,15 +23,15 @@ from edgekit.stage_cache import Done
 
 # Raised when a stage gives another result for the same input: cached folders of older code are not used.
 VERSIONS = {
-    "sensitivity": 5,
-    "prune": 5,
-    "distil": 4,
-    "quantize": 18,
-    "pact": 3,
+    "sensitivity": 6,
+    "prune": 6,
+    "distil": 5,
+    "quantize": 19,
+    "pact": 4,
     "export": 6,
     "convert": 4,
-    "validate": 4,
-    "analyze": 4,
+    "validate": 5,
+    "analyze": 5,
 }
 
 # What the sensitivity of a model depends on besides its pictures; budgets share one measurement.

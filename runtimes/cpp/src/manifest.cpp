@@ -109,20 +109,29 @@ Value one_of(const std::string& text, const std::string& where, std::initializer
 }
 
 Resize read_resize(const Object& json) {
-    json.only({"kind", "height", "width", "widest", "interpolation"});
     Resize resize{};
-    resize.kind = one_of<Resize::Kind>(
-        json.text("kind"), json.at("kind"),
-        {{"exact", Resize::Kind::exact}, {"short", Resize::Kind::short_side}, {"line", Resize::Kind::line}});
+    resize.kind = one_of<Resize::Kind>(json.text("kind"), json.at("kind"),
+                                       {{"exact", Resize::Kind::exact},
+                                        {"short", Resize::Kind::short_side},
+                                        {"line", Resize::Kind::line},
+                                        {"page", Resize::Kind::page}});
     resize.height = json.whole("height", 1, LARGEST_SIDE);
     resize.width = json.whole("width", 1, LARGEST_SIDE);
-    resize.widest = json.has("widest") ? json.whole("widest", resize.width, LARGEST_SIDE) : resize.width;
-    if (json.has("widest") && resize.kind != Resize::Kind::line) refuse(json.at("widest"), "goes with kind line only");
     resize.interpolation = one_of<Interpolation>(json.text("interpolation"), json.at("interpolation"),
                                                  {{"nearest", Interpolation::nearest},
                                                   {"linear", Interpolation::linear},
                                                   {"cubic", Interpolation::cubic},
                                                   {"area", Interpolation::area}});
+    if (resize.kind == Resize::Kind::page) {
+        json.only({"kind", "height", "width", "longest", "shortest", "multiple", "interpolation"});
+        resize.longest = json.whole("longest", 1, LARGEST_SIDE);
+        resize.shortest = json.has("shortest") ? json.whole("shortest", 1, resize.longest) : 0;
+        resize.multiple = json.whole("multiple", 1, LARGEST_SIDE, 32);
+        return resize;
+    }
+    json.only({"kind", "height", "width", "widest", "interpolation"});
+    resize.widest = json.has("widest") ? json.whole("widest", resize.width, LARGEST_SIDE) : resize.width;
+    if (json.has("widest") && resize.kind != Resize::Kind::line) refuse(json.at("widest"), "goes with kind line only");
     return resize;
 }
 
@@ -131,7 +140,8 @@ Preprocess read_preprocess(const Object& json) {
     Preprocess result{};
     result.resize = read_resize(json.object("resize"));
     if (json.has("crop")) {
-        if (result.resize.kind == Resize::Kind::line) refuse(json.at("crop"), "does not go with kind line");
+        if (result.resize.kind == Resize::Kind::line || result.resize.kind == Resize::Kind::page)
+            refuse(json.at("crop"), "does not go with this kind of resize, which shows the whole picture");
         const Json& sides = json.list("crop");
         if (sides.size() != 2) refuse(json.at("crop"), "is no height and width");
         result.crop = {Object::checked(sides[0], json.at("crop"), 1, LARGEST_SIDE),
@@ -234,9 +244,11 @@ Manifest read(const Object& json) {
     result.preprocess = read_preprocess(json.object("preprocess"));
     result.postprocess = read_postprocess(json.object("postprocess"));
     if (json.object("postprocess").text("kind") != result.task) refuse("task", "is not that of postprocess.kind");
-    const bool has_places = result.task == "detection" || result.task == "text_detection";
-    if (has_places && (result.preprocess.resize.kind != Resize::Kind::exact || result.preprocess.crop))
-        refuse("preprocess", "of a detector does not stretch the whole picture (resize.kind exact, no crop)");
+    // Only where the input shows the whole picture do places in it say where things are in the picture.
+    const auto kind = result.preprocess.resize.kind;
+    const bool is_whole = !result.preprocess.crop && (kind == Resize::Kind::exact || (kind == Resize::Kind::page && result.task == "text_detection"));
+    if ((result.task == "detection" || result.task == "text_detection") && !is_whole)
+        refuse("preprocess", "of a detector does not show the whole picture");
     for (const Json& label : json.list("labels")) {
         if (!label.is_string()) refuse("labels", "has something that is no text");
         result.labels.push_back(label.get<std::string>());

@@ -14,10 +14,12 @@
 namespace edgekit {
 
 struct Resize {
-    enum class Kind { exact, short_side, line };
+    enum class Kind { exact, short_side, line, page };
     Kind kind;
-    int height, width, widest;  // `widest` of a line; elsewhere it is `width`
+    int height, width;
     Interpolation interpolation;
+    int widest;                       // of a line
+    int longest, shortest, multiple;  // of a page; a `shortest` of 0 is none
 };
 
 struct Preprocess {

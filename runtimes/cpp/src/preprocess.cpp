@@ -16,6 +16,16 @@ double line_width(int height, int width, const Resize& resize) {
     return std::min(std::floor(resize.height * wide), static_cast<double>(resize.widest));
 }
 
+// As PaddleOCR's DetResizeForTest: sides are cut to whole pixels after each change of scale; to multiples they are
+// rounded half to even, and one is the least.
+std::array<double, 2> page_size(double height, double width, const Resize& resize) {
+    const auto scale = [&](double ratio) { height = std::floor(height * ratio), width = std::floor(width * ratio); };
+    if (std::min(height, width) < resize.shortest) scale(resize.shortest / std::min(height, width));
+    if (std::max(height, width) > resize.longest) scale(resize.longest / std::max(height, width));
+    const auto to_multiple = [&](double side) { return std::max(std::nearbyint(side / resize.multiple), 1.0) * resize.multiple; };
+    return {to_multiple(height), to_multiple(width)};
+}
+
 // Height and width after resizing, without the filling of a line. Rounding is half to even.
 std::array<int, 2> resized_size(int height, int width, const Resize& resize) {
     double high = resize.height, wide = resize.width;
@@ -25,6 +35,9 @@ std::array<int, 2> resized_size(int height, int width, const Resize& resize) {
         const double ratio = static_cast<double>(resize.height) / std::min(height, width);
         high = std::nearbyint(height * ratio);
         wide = std::nearbyint(width * ratio);
+    } else if (resize.kind == Resize::Kind::page) {
+        const auto page = page_size(height, width, resize);
+        high = page[0], wide = page[1];
     }
     if (std::max(high, wide) > THINNEST || high * wide > static_cast<double>(MOST_PIXELS))
         throw Error("EK406", "A picture of " + std::to_string(height) + "x" + std::to_string(width) +

@@ -4,28 +4,22 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <type_traits>
 
 namespace edgekit {
 namespace {
 
 constexpr int CHANNELS = 3;
-constexpr int ONE = 2048;  // a linear weight of 1
+constexpr int ONE = 2048;  // a weight of 1
 
 std::uint8_t to_byte(int value) { return static_cast<std::uint8_t>(std::clamp(value, 0, 255)); }
 
 int rounded(float value) { return static_cast<int>(std::nearbyint(value)); }  // half to even
 
-// Two neighbours are weighed in whole numbers, four in float32: so does the OpenCV that edgekit's Python side runs on
-// x86, where its cubic is that of Intel's IPP. (Its own, in whole numbers, differs by one in 3 of 100 values.)
-template <std::size_t Taps>
-using Number = std::conditional_t<Taps == 2, int, float>;
-
 // Where each pixel of a side comes from, by `Taps` neighbours: the first of them (it may lie outside), and weights.
 template <std::size_t Taps>
 struct Side {
     std::vector<int> first;
-    std::vector<std::array<Number<Taps>, Taps>> weights;
+    std::vector<std::array<int, Taps>> weights;
 };
 
 // Keys' cubic with a = -0.75.
@@ -40,9 +34,13 @@ std::array<float, 4> cubic_weights(float x) {
 }
 
 template <std::size_t Taps>
-std::array<Number<Taps>, Taps> weights_at(float x) {
-    if constexpr (Taps == 4) return cubic_weights(x);
-    else return {rounded((1.0F - x) * ONE), rounded(x * ONE)};
+std::array<int, Taps> weights_at(float x) {
+    std::array<float, Taps> weights{};
+    if constexpr (Taps == 4) weights = cubic_weights(x);
+    else weights = {1.0F - x, x};
+    std::array<int, Taps> whole{};
+    std::transform(weights.begin(), weights.end(), whole.begin(), [](float w) { return rounded(w * ONE); });
+    return whole;
 }
 
 // `enlarging` is OpenCV's stand-in for area averages where a side does not shrink.
@@ -73,28 +71,30 @@ Side<Taps> side(int from, int to, bool horizontal, bool enlarging) {
     return result;
 }
 
-// One row of the picture brought to the new width.
+// One row of the picture brought to the new width, in units of 1/2048.
 template <std::size_t Taps>
-void across(const std::uint8_t* in, int width, const Side<Taps>& columns, std::vector<Number<Taps>>& out) {
+void across(const std::uint8_t* in, int width, const Side<Taps>& columns, std::vector<int>& out) {
     for (std::size_t d = 0; d < columns.first.size(); ++d)
         for (std::size_t c = 0; c < CHANNELS; ++c) {
-            Number<Taps> sum = 0;
+            int sum = 0;
             for (std::size_t k = 0; k < Taps; ++k) {
                 const int s = std::clamp(columns.first[d] + static_cast<int>(k), 0, width - 1);
-                sum += static_cast<Number<Taps>>(in[static_cast<std::size_t>(s) * CHANNELS + c]) * columns.weights[d][k];
+                sum += in[static_cast<std::size_t>(s) * CHANNELS + c] * columns.weights[d][k];
             }
             out[d * CHANNELS + c] = sum;
         }
 }
 
-// One value of such rows brought together. The shifts are OpenCV's, and so is what they lose.
+// One value of such rows brought together. What the shifts lose OpenCV loses, too; its vector code weighs the rows of
+// a cubic in float32, and the fourth first.
 std::uint8_t down(const std::array<const int*, 2>& rows, std::size_t at, const std::array<int, 2>& w) {
     return to_byte((((w[0] * (rows[0][at] >> 4)) >> 16) + ((w[1] * (rows[1][at] >> 4)) >> 16) + 2) >> 2);
 }
 
-std::uint8_t down(const std::array<const float*, 4>& rows, std::size_t at, const std::array<float, 4>& w) {
+std::uint8_t down(const std::array<const int*, 4>& rows, std::size_t at, const std::array<int, 4>& w) {
+    constexpr float UNIT = 1.0F / (ONE * ONE);
     float sum = 0;
-    for (std::size_t k = 0; k < 4; ++k) sum += rows[k][at] * w[k];
+    for (std::size_t k = 4; k-- > 0;) sum += static_cast<float>(rows[k][at]) * (static_cast<float>(w[k]) * UNIT);
     return to_byte(rounded(sum));
 }
 
@@ -104,13 +104,13 @@ Picture separable(const Picture& in, int height, int width, bool enlarging) {
     const auto lines = side<Taps>(in.height, height, false, enlarging);
     Picture out(height, width);
     // The widened rows that the last line needed: `held[k]` is the number of the row in `buffers[k]`.
-    std::array<std::vector<Number<Taps>>, Taps> buffers;
+    std::array<std::vector<int>, Taps> buffers;
     std::array<int, Taps> held;
     held.fill(-1);
     for (auto& buffer : buffers) buffer.resize(out.stride());
     for (int y = 0; y < height; ++y) {
         const auto line = static_cast<std::size_t>(y);
-        std::array<const Number<Taps>*, Taps> rows{};
+        std::array<const int*, Taps> rows{};
         for (std::size_t k = 0; k < Taps; ++k) {
             const int s = std::clamp(lines.first[line] + static_cast<int>(k), 0, in.height - 1);
             const std::size_t slot = static_cast<std::size_t>(s) % Taps;
