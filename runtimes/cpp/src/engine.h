@@ -28,6 +28,4 @@ public:
 std::unique_ptr<Engine> open_onnx(const std::filesystem::path& model, int threads);
 std::unique_ptr<Engine> open_lite(const std::filesystem::path& model, const std::vector<std::string>& outputs, int threads);
 
-bool has_lite();
-
 }  // namespace edgekit
