@@ -4,7 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: demo test test-slow lint clean
+# What `make arm` tests: bundles that `edgekit compress` wrote.
+BUNDLES ?= $(wildcard build/picodet_s build/pplcnetv2_base build/ppocrv3_det build/ppocrv3_rec)
+
+.PHONY: demo test test-slow lint arm clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -21,6 +24,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The C++ runner on emulated ARM cores: cross compiler, runner and emulator are set up first.
+arm: $(STAMP)
+	$(BIN)/edgekit arm setup
+	$(if $(BUNDLES),$(BIN)/edgekit arm self-test $(BUNDLES),@echo "no bundle in build/ to test: make demo, or BUNDLES=...")
 
 clean:
 	rm -rf .venv .uv build dist .mypy_cache .pytest_cache .ruff_cache

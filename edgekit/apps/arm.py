@@ -47,6 +47,4 @@ def _least(part: dict[str, Any]) -> str:
 def raise_for_failures(result: Result) -> None:
     """Raises EK304 when a self-test failed."""
     if result.failed:
-        raise EdgekitError(
-            "EK304", f"{len(result.failed)} self-test(s) failed: {'; '.join(result.failed)}."
-        )
+        raise EdgekitError("EK304", f"{len(result.failed)} self-test(s) failed: {'; '.join(result.failed)}.")

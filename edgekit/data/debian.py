@@ -89,7 +89,9 @@ def _packages(
             (root / "status").touch()
             config = CONFIG.format(root=root)
             if architecture is not None:
-                config += f'APT::Architecture "{architecture}";\nAPT::Architectures {{ "{architecture}"; }};\n'
+                config += (
+                    f'APT::Architecture "{architecture}";\nAPT::Architectures {{ "{architecture}"; }};\n'
+                )
             (root / "apt.conf").write_text(config)
             log(f"reading the list of Debian packages{f' for {architecture}' if architecture else ''}")
             _apt(["update"], root, UPDATE_TIMEOUT)

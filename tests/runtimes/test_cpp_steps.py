@@ -15,7 +15,7 @@ from edgekit.folder import ModelInfo, Preprocess
 from edgekit.tasks import evaluate, text_detection
 from edgekit.tasks.preprocessing import INTERPOLATION, preprocess
 
-from .conftest import Programs
+from tests.runtimes.conftest import Programs
 
 pytestmark = pytest.mark.slow  # it compiles the runtime
 
@@ -71,7 +71,14 @@ def read_png(folder: Path, image: Any) -> Path:
 @pytest.mark.parametrize("kind", INTERPOLATION)
 @pytest.mark.parametrize(
     "sizes",
-    [(97, 131, 64, 80), (40, 33, 96, 70), (96, 64, 48, 32), (90, 60, 30, 20), (50, 200, 75, 100), (3, 1, 48, 7)],
+    [
+        (97, 131, 64, 80),
+        (40, 33, 96, 70),
+        (96, 64, 48, 32),
+        (90, 60, 30, 20),
+        (50, 200, 75, 100),
+        (3, 1, 48, 7),
+    ],
     ids=lambda s: "x".join(map(str, s)),
 )
 def test_resizing_is_opencvs_value_for_value(
@@ -124,7 +131,12 @@ def test_every_kind_of_picture_is_decoded_as_in_python(programs: Programs, tmp_p
 
 @pytest.mark.parametrize(
     ("resize", "more"),
-    [("exact", {}), ("exact", {"channels": "bgr", "scale": 1.0}), ("short", {"crop": [64, 61]}), ("line", {})],
+    [
+        ("exact", {}),
+        ("exact", {"channels": "bgr", "scale": 1.0}),
+        ("short", {"crop": [64, 61]}),
+        ("line", {}),
+    ],
 )
 @pytest.mark.parametrize("size", [(100, 141), (64, 80), (77, 70), (31, 500)])
 def test_pre_processing_is_pythons_value_for_value(

@@ -29,10 +29,13 @@ def build(machine: Machine, log: Log) -> Path:
     files = sorted(path for path in SOURCE.rglob("*") if path.is_file())
     if not files:
         raise EdgekitError(
-            "EK502", "The C++ runner is built from runtimes/cpp, which a source checkout has and a wheel has not."
+            "EK502",
+            "The C++ runner is built from runtimes/cpp, which a source checkout has and a wheel has not.",
         )
     libraries = parts.libraries(machine, log)
-    state = json.dumps([parts.LAYOUT, machine, {str(path.relative_to(SOURCE)): sha256_of(path) for path in files}])
+    state = json.dumps(
+        [parts.LAYOUT, machine, {str(path.relative_to(SOURCE)): sha256_of(path) for path in files}]
+    )
     place = libraries.parent / f"runner-{machine}-{sha256(state.encode()).hexdigest()[:16]}"
 
     def make(folder: Path) -> None:
@@ -41,7 +44,10 @@ def build(machine: Machine, log: Log) -> Path:
         environment = dict(os.environ)
         if machine == "aarch64":
             tools = parts.tools(log)
-            options += [f"-DCMAKE_TOOLCHAIN_FILE={SOURCE}/cmake/aarch64-linux.cmake", f"-DEDGEKIT_CROSS={tools}"]
+            options += [
+                f"-DCMAKE_TOOLCHAIN_FILE={SOURCE}/cmake/aarch64-linux.cmake",
+                f"-DEDGEKIT_CROSS={tools}",
+            ]
             environment["LD_LIBRARY_PATH"] = str(parts.tool_libraries(tools))
         with scratch_folder(folder.parent, ".cmake-") as scratch:
             compile_in(scratch, SOURCE, options, environment)
