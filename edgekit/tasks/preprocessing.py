@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edgekit.errors import EdgekitError
 from edgekit.folder import Preprocess, Resize
 
-# Intel's IPP has a cubic of its own, which no ARM board has and whose last bits depend on the CPU: pictures would
-# differ by one level in 3 of 100 values, and an int8 network's answers with them.
+# Intel's IPP has a cubic of its own, which no ARM board has and whose last bits depend on the CPU: pictures
+# would differ by one level in 3 of 100 values, and an int8 network's answers with them.
 cv2.ipp.setUseIPP(False)
 
 INTERPOLATION: dict[str, int] = {

@@ -13,7 +13,6 @@ import pytest
 
 from edgekit.data.files import sha256_of
 from tests.conftest import World
-
 from tests.runtimes.conftest import Programs, compiled
 
 pytestmark = pytest.mark.slow  # it compiles the runtime

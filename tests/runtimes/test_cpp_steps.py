@@ -14,7 +14,6 @@ from edgekit.data.images import decode_image
 from edgekit.folder import ModelInfo, Preprocess
 from edgekit.tasks import evaluate, text_detection
 from edgekit.tasks.preprocessing import INTERPOLATION, preprocess
-
 from tests.runtimes.conftest import Programs
 
 pytestmark = pytest.mark.slow  # it compiles the runtime

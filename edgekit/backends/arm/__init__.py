@@ -1,1 +1,1 @@
-"""ARM without a board: a cross compiler, an emulator and the C++ runner, set up without root, kept in the cache."""
+"""ARM without a board: cross compiler, emulator and C++ runner, set up without root, kept in the cache."""

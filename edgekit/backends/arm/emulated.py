@@ -1,4 +1,7 @@
-"""The C++ runner on an emulated ARM core, by qemu's user mode. Times of an emulator say nothing about a board."""
+"""The C++ runner on an emulated ARM core, by qemu's user mode.
+
+Times of an emulator say nothing about a board.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from edgekit.backends.arm.parts import Log
 from edgekit.backends.child import last_words
 from edgekit.errors import EdgekitError
 
-# qemu's names. a53 and a72 have no dot product, a76 has SDOT, i8mm has the int8 matrix multiplication of Armv8.6.
+# qemu's names. a53 and a72 have no dot product, a76 has SDOT, i8mm has Armv8.6's int8 matrix multiplication.
 CPUS = {"a53": "cortex-a53", "a72": "cortex-a72", "a76": "cortex-a76", "i8mm": "max,sve=off"}
 DEFAULT = ("a53", "a76")
 TIMEOUT = 1800  # seconds

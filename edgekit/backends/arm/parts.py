@@ -1,6 +1,7 @@
 """What the C++ runner is built from and emulated with: unpacked packages in `cache/arm/`.
 
-Debian's packages are those of the system's own release, checked by apt's signatures; all others are pinned by sha256.
+Debian's packages are those of the system's own release, checked by apt's signatures; all others are pinned
+by sha256.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ _LIBRARY_SHA256: dict[Machine, str] = {
     "aarch64": "ab8c4363e06ac80b3d1279ea55ebea44e906c5b131ba783ff684a067540c0e94",
 }
 
-# No wheel holds ONNX Runtime's headers; this package carries the Android archive of 1.26.0, which does. Only what the
-# interface had in 1.12 is used, and that has been the same ever since.
+# No wheel holds ONNX Runtime's headers; this package carries the Android archive of 1.26.0, which does. Only
+# what the interface had in 1.12 is used, and that has been the same ever since.
 _HEADERS_PACKAGE = "com.github.asus4.onnxruntime@0.4.8"
 _HEADERS_ARCHIVE = "package/Plugins/Android/onnxruntime.aar"
 _HEADERS_SHA256 = {

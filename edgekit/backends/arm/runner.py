@@ -33,9 +33,8 @@ def build(machine: Machine, log: Log) -> Path:
             "The C++ runner is built from runtimes/cpp, which a source checkout has and a wheel has not.",
         )
     libraries = parts.libraries(machine, log)
-    state = json.dumps(
-        [parts.LAYOUT, machine, {str(path.relative_to(SOURCE)): sha256_of(path) for path in files}]
-    )
+    hashes = {str(path.relative_to(SOURCE)): sha256_of(path) for path in files}
+    state = json.dumps([parts.LAYOUT, machine, hashes])
     place = libraries.parent / f"runner-{machine}-{sha256(state.encode()).hexdigest()[:16]}"
 
     def make(folder: Path) -> None:
