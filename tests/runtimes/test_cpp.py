@@ -228,16 +228,3 @@ def test_paddle_lite_is_called_through_the_same_interface(bundle: Path, tmp_path
     done = infer(tmp_path / "other")
     assert done.returncode == 5
     assert "v2.12" in done.stderr and "v2.13-rc" in done.stderr
-
-
-def test_mutants_of_a_bundle_never_crash(sanitized: Programs, bundle: Path) -> None:
-    total = 0
-    for seed in range(2):
-        done = sanitized.run("edgekit-fuzz", bundle, 5000, seed, timeout=3000)
-        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-        tally = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
-        # Both ways out were taken: it is not that everything is refused at the door.
-        assert int(tally["manifest taken"]) > 100 and int(tally["manifest EK409"]) > 1000
-        assert int(tally["post-processing taken"]) > 50
-        total += int(tally["manifest taken"]) + sum(int(n) for k, n in tally.items() if k == "manifest EK409")
-    assert total >= 9000

@@ -35,14 +35,14 @@ RESIZES: dict[str, dict[str, Any]] = {
 
 
 def write_manifest(
-    path: Path, task: str, resize: str = "exact", labels: int = 3, **preprocessing: Any
+    path: Path, task: str, resize: str = "exact", labels: int = 3, outputs: str = "y", **preprocessing: Any
 ) -> ModelInfo:
     info = ModelInfo.model_validate(
         {
             "name": "net",
             "task": task,
             "inputs": [{"name": "x", "shape": [-1, 3, -1, -1]}],
-            "outputs": [{"name": "y", "shape": [-1]}],
+            "outputs": [{"name": name, "shape": [-1]} for name in outputs],
             "preprocess": {
                 "resize": RESIZES[resize],
                 "mean": [0.485, 0.456, 0.406],
@@ -228,3 +228,27 @@ def test_readings_are_pythons(programs: Programs, tmp_path: Path, seed: int) -> 
     got, wanted = answered(programs, tmp_path, info, (48, 160, 20, 80), p=steps)
     assert got["text"] == wanted["text"] != ""
     assert got["score"] == pytest.approx(wanted["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize("task", POSTS)
+def test_mutants_of_a_bundle_never_crash(sanitized: Programs, tmp_path: Path, task: str) -> None:
+    random = np.random.default_rng(0)
+    outputs = {
+        "classification": {"p": random.uniform(0, 1, (1, 3))},
+        "detection": {"b": random.uniform(0, 8, (1, 3380, 4)), "s": random.uniform(0, 0.05, (1, 3, 3380))},
+        "text_detection": {"m": maps(1, 64, 80, seed=2)[None]},
+        "text_recognition": {"p": random.uniform(0, 1, (1, 30, 5))},
+    }[task]
+    write_manifest(tmp_path / "manifest.json", task, outputs="".join(outputs))
+    golden = tmp_path / "golden/0"
+    golden.mkdir(parents=True)
+    read_png(golden, picture(1, 40, 48))
+    np.save(golden / "input.npy", random.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32))
+    for name, value in outputs.items():
+        np.save(golden / f"fp32.onnx.{name}.npy", value.astype(np.float32))
+    done = sanitized.run("edgekit-fuzz", tmp_path, 2500, 0, timeout=3000)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    tally = {what: int(number) for what, number in (row.split(": ") for row in done.stdout.splitlines())}
+    # Both ways out were taken: it is not that everything is refused at the door.
+    assert tally["manifest EK409"] > 500
+    assert min(tally[f"{what} taken"] for what in ("manifest", "pre-processing", "post-processing")) > 50
