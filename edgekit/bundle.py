@@ -14,6 +14,7 @@ from edgekit.data.files import FINISHED, FULL, disk_full_guard, scratch_folder, 
 from edgekit.errors import EdgekitError
 from edgekit.folder import ModelFolder
 from edgekit.report import schema, write
+from edgekit.tasks import outcomes
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -104,6 +105,8 @@ def write_bundle(
             roles[path.name] = path.name.removeprefix(f"{info.name}.")
         (fresh / "labels.txt").write_text("\n".join(info.labels) + "\n", encoding="utf-8")
         roles["labels.txt"] = "labels"
+        shutil.copyfile(validated / outcomes.FILE, fresh / outcomes.FILE)
+        roles[outcomes.FILE] = "outcomes"
         for source, name, role in (
             (exported.path, "paddle", "paddle"),
             (validated / "golden", "golden", "golden"),
@@ -141,11 +144,12 @@ def write_bundle(
             "schema_version": SCHEMA,
             "key": key,
             **info.model_dump(mode="json", exclude={"schema_version"}),
+            "allowed_sides": info.allowed_sides,
             **{
                 name: dumped[name]
                 for name in (
-                    "recipe", "preset", "edgekit_version", "created", "verdict", "gates", "metrics", "stages",
-                    "data", "versions", "seed", "not_executed", "default",
+                    "recipe", "preset", "edgekit_version", "commit", "created", "verdict", "gates", "metrics",
+                    "intervals", "stages", "data", "versions", "seed", "not_executed", "default",
                 )
             },
             "files": files + reports,

@@ -1,7 +1,8 @@
-"""Progress on stderr: bars on a terminal, otherwise plain lines that a log file can hold."""
+"""Progress on stderr: bars on a terminal, otherwise plain lines that a log file can hold. Tables as text."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -10,9 +11,24 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
+    import rich.console
     import rich.progress
 
 INTERVAL = 2.0  # seconds between two plain lines of one task
+_WIDTH = 140  # of a table where there is no terminal
+
+
+def printed(table: rich.console.RenderableType) -> str:
+    """A table of rich's as text for stdout: in colour on a terminal, plain in a log."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    console = Console(
+        file=io.StringIO(), force_terminal=terminal, width=None if terminal else _WIDTH, highlight=False
+    )
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 class Advance(Protocol):

@@ -6,6 +6,14 @@ import os
 import platform
 from pathlib import Path
 
+# What kernels for float and int8 choose by, on x86 and on ARM.
+FEATURES = frozenset(
+    (
+        "sse4_1", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni",
+        "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
+    )
+)  # fmt: skip
+
 
 def flags() -> set[str]:
     """The feature flags of the first processor; empty where /proc/cpuinfo does not tell."""
@@ -19,6 +27,19 @@ def model() -> str:
 def has_vnni() -> bool:
     """Whether x86 multiplies uint8 by int8 without saturating at 16 bits (AVX512-VNNI or AVX-VNNI)."""
     return bool(flags() & {"avx512_vnni", "avx_vnni"})
+
+
+_SHOWN = {
+    "avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI",
+    "asimddp": "dot product", "i8mm": "i8mm", "sve": "SVE",
+}  # fmt: skip
+
+
+def described() -> str:
+    """One line: the processor, its cores, and which of its features int8 runs on."""
+    has = flags()
+    features = " ".join(name for flag, name in _SHOWN.items() if flag in has)
+    return ", ".join(part for part in (model(), f"{cores()} cores", features) if part)
 
 
 def cores() -> int:

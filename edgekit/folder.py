@@ -36,6 +36,19 @@ class TensorSpec(Strict):
     dtype: str = "float32"
 
 
+@dataclass(frozen=True)
+class Side:
+    """A height or width in pixels: a multiple of `multiple` from `least` to `most`."""
+
+    least: int
+    most: int
+    multiple: int = 1
+
+    @property
+    def is_free(self) -> bool:
+        return self.least < self.most
+
+
 class Resize(Strict):
     """`exact` stretches to height x width; `short` keeps the aspect and sets the shorter side.
 
@@ -57,15 +70,49 @@ class Resize(Strict):
         return self
 
     @property
-    def is_free(self) -> bool:
-        """Whether the width of the network's input depends on the picture."""
-        return self.widest is not None and self.widest > self.width
+    def sides(self) -> tuple[Side, Side]:
+        """What the height and the width of the network's input may be, before any crop."""
+        widest = self.widest if self.widest is not None else self.width
+        return Side(self.height, self.height), Side(self.width, widest)
+
+
+class PageResize(Strict):
+    """A whole picture in its own aspect, as PaddleOCR prepares a page for its detector.
+
+    The longer side is shrunk to `longest` (limit_type max); with `shortest` the shorter side is enlarged to
+    that before (limit_type min, where `longest` is max_side_limit). Then both are rounded to multiples of
+    `multiple`. The nominal height and width are what costs are counted, times taken and nets trained at.
+    """
+
+    kind: Literal["page"]
+    height: int = Field(gt=0, le=8192)
+    width: int = Field(gt=0, le=8192)
+    longest: int = Field(gt=0, le=8192)
+    shortest: int | None = Field(default=None, gt=0, le=8192)
+    multiple: int = Field(default=32, gt=0)
+    interpolation: Literal["nearest", "linear", "cubic", "area"]
+
+    @model_validator(mode="after")
+    def _allowed(self) -> PageResize:
+        sides = {"height": self.height, "width": self.width, "longest": self.longest}
+        for name, side in sides.items():
+            if side % self.multiple:
+                raise ValueError(f"expected multiples of {self.multiple}, but `{name}` is {side}")
+        if max(sides.values()) > self.longest or (self.shortest or 0) > self.longest:
+            raise ValueError(f"expected no side above `longest`, which is {self.longest}")
+        return self
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """What the height and the width of the network's input may be."""
+        side = Side(self.multiple, self.longest, self.multiple)
+        return side, side
 
 
 class Preprocess(Strict):
     """uint8 BGR picture -> float32 [3,H,W]: resize, centre crop, channel order, scale, mean, std."""
 
-    resize: Resize
+    resize: Resize | PageResize = Field(discriminator="kind")
     crop: tuple[int, int] | None = None  # height, width
     channels: Literal["rgb", "bgr"] = "rgb"
     scale: float = 1 / 255
@@ -74,9 +121,26 @@ class Preprocess(Strict):
 
     @model_validator(mode="after")
     def _crop_of_a_picture(self) -> Preprocess:
-        if self.crop is not None and self.resize.kind == "line":
-            raise ValueError("expected no `crop` with resize.kind line: a line of text is shown whole")
+        if self.crop is not None and self.resize.kind in ("line", "page"):
+            raise ValueError(
+                f"expected no `crop` with resize.kind {self.resize.kind}: a {self.resize.kind} is shown whole"
+            )
         return self
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """What the height and the width of the network's input may be."""
+        if self.crop is not None:
+            return Side(self.crop[0], self.crop[0]), Side(self.crop[1], self.crop[1])
+        return self.resize.sides
+
+    @property
+    def nominal(self) -> Preprocess:
+        """The same, with every picture stretched to the nominal height and width."""
+        height, width = self.crop or (self.resize.height, self.resize.width)
+        how = self.resize.interpolation
+        resize = Resize(kind="exact", height=height, width=width, interpolation=how)
+        return self.model_copy(update={"resize": resize, "crop": None})
 
 
 class ClassificationPost(Strict):
@@ -148,8 +212,15 @@ class ModelInfo(Strict):
         return any(entry.get("stage") == "prune" for entry in self.lineage)
 
     @property
+    def allowed_sides(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Of each input: {"height": {"min", "max", "multiple"}, "width": {...}}, in pixels."""
+        sides = dict(zip(("height", "width"), self.preprocess.sides, strict=True))
+        ranges = {k: {"min": s.least, "max": s.most, "multiple": s.multiple} for k, s in sides.items()}
+        return {each.name: ranges for each in self.inputs}
+
+    @property
     def typical(self) -> dict[str, list[int]]:
-        """The input with its free sides as pre-processing has them at least: costs are counted there."""
+        """The input at its nominal height and width: costs are counted there."""
         sides = [1, 3, self.preprocess.resize.height, self.preprocess.resize.width]
         return {
             each.name: [have if have > 0 else side for have, side in zip(each.shape, sides, strict=True)]

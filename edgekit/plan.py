@@ -26,11 +26,11 @@ VERSIONS = {
     "sensitivity": 6,
     "prune": 6,
     "distil": 5,
-    "quantize": 19,
-    "pact": 4,
+    "quantize": 24,
+    "pact": 5,
     "export": 6,
-    "convert": 4,
-    "validate": 5,
+    "convert": 7,
+    "validate": 9,
     "analyze": 5,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ def collect(
     evaluation: ImageSet,
 ) -> dict[str, Any]:
     """The report as `edgekit.report.schema.Report` wants it, without the bundle's files."""
-    from edgekit import cpu
+    from edgekit import cpu, tried
     from edgekit.folder import ModelFolder
     from edgekit.program import cost
     from edgekit.quantization import analysis, rule, table
@@ -142,8 +143,8 @@ def collect(
         convolutions = [k for k in kernels[int8_nb] if k.startswith(("conv2d/", "depthwise_conv2d/", "fc/"))]
         told = ", ".join(f"{kernels[int8_nb][k]} x {k}" for k in convolutions)
         not_executed.append(
-            f"{int8_nb}: converted; kernels {told}; not executed here (Paddle Lite's int8 kernels are for "
-            "ARM, and no ARM library was given). int8.paddle is Paddle's simulation of the same program."
+            f"{int8_nb}: converted, not executed here. Paddle Lite's int8 kernels are for ARM, and no ARM "
+            f"library was given; int8.paddle is Paddle's simulation of the same program. Its kernels: {told}."
         )
         notes.append(
             "int8.nb quantizes the inputs and weights of its int8 layers; int8.onnx quantizes the outputs "
@@ -158,6 +159,7 @@ def collect(
             "This processor has no VNNI: uint8 x int8 sums saturate here, so int8 accuracy "
             "looks worse than on ARM."
         )
+    analysed = analysis.load(exported) if quantized else None
     default = default_onnx([path.name for path in converted.glob("*.onnx")], measured["latency"])
     only = {}
     if quantized:
@@ -170,11 +172,14 @@ def collect(
         "recipe": recipe.name,
         "preset": preset,
         "edgekit_version": edgekit.__version__,
+        "commit": _commit(),
+        "host": cpu.described(),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "task": recipe.task,
         "verdict": "passed" if all(row["passed"] for row in gates) else "failed",
         "gates": gates,
         "metrics": measured["metrics"],
+        "intervals": measured["intervals"],
         "outputs": measured["outputs"],
         "latency": measured["latency"],
         "default": default,
@@ -192,15 +197,25 @@ def collect(
         "layers": [
             layer.model_dump(include={"name", "type", "macs", "params", "int8", "reason"}) for layer in layers
         ],
-        "analysis": analysis.load(exported) if quantized else None,
+        "analysis": analysed,
+        "machine": measured["machine"],
+        "agreement": measured["agreement"],
+        "judged": measured["judged"],
+        "pictures": measured["pictures"],
+        "attempts": tried.attempts(lineage),
+        "alternatives": tried.alternatives(layers, analysed, recipe.quantize) if recipe.quantize else [],
+        "groups": tried.groups(
+            lineage, next((d.path / "sensitivity.json" for d in done if d.stage == "prune"), None)
+        ),
+        "lineage": lineage,
         "tensors_only": only,
         "stages": [
             {"name": d.stage, "seconds": d.seconds, "cached": d.cached, "key": d.key, "summary": d.summary}
             for d in done
         ],
         "data": {
-            "calibration": _pictures(calibration) if calibration is not None else None,
-            "evaluation": _pictures(evaluation),
+            "calibration": _pictures(calibration, recipe.data.seed) if calibration is not None else None,
+            "evaluation": _pictures(evaluation, recipe.data.seed),
         },
         "not_executed": not_executed,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ENGINES}},
@@ -209,8 +224,32 @@ def collect(
     }
 
 
-def _pictures(images: ImageSet) -> dict[str, Any]:
-    return {"name": images.name, "n": len(images.paths), "digest": images.digest, "origin": images.origin}
+def _pictures(images: ImageSet, seed: int) -> dict[str, Any]:
+    return {
+        "name": images.name,
+        "n": len(images.paths),
+        "digest": images.digest,
+        "origin": images.origin,
+        "kind": images.kind,
+        "seed": seed if images.kind != "folder" else None,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source checkout that this package runs from, with + where files differ from it."""
+    folder = Path(edgekit.__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _measured(metric: str, value: float | int | None) -> str:

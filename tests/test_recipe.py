@@ -282,7 +282,7 @@ def test_lines_of_text(write: Any) -> None:
     post = {"kind": "text_recognition", "probabilities": "probabilities"}
     found = load(write(task="text_recognition", preprocess=pre, postprocess=post))
     assert (found.data.calibration.kind, found.data.evaluation.count) == ("rendered_lines", 800)
-    assert found.preprocess.resize.is_free
+    assert [side.is_free for side in found.preprocess.sides] == [False, True]
     wrong = {**pre, "resize": {**resize, "widest": 300}}
     error = refused(write(task="text_recognition", preprocess=wrong, postprocess=post))
     assert error.code == "EK103" and "widest" in error.message

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from edgekit.apps import drawing
-from edgekit.apps.answers import told
 from edgekit.apps.asked import Asked, entry, head
 from edgekit.apps.bundles import open_bundles
 from edgekit.apps.drawing import Mark
 from edgekit.apps.reading import Line, Reader, differences, open_reader, read
 from edgekit.data.images import Image, read_image
 from edgekit.result import Result
+from edgekit.tasks.shown import told
 from edgekit.tasks.text_recognition import normalised
 
 Found = dict[str, list[Line]]  # by what read it

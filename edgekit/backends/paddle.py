@@ -14,13 +14,11 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 Run = Callable[[Arrays], Arrays]
 
 
-def load(
-    program: Path, parameters: Path, *, optimise: bool = True, threads: int = 2, concurrent: bool = False
-) -> Run:
+def load(program: Path, parameters: Path, *, optimise: bool = True, threads: int = 2) -> Run:
     """A function from inputs to outputs, float32 arrays keyed by the names of the program's tensors.
 
     `optimise=False` runs the ops exactly as written, which a simulation of int8 needs: Paddle's graph
-    passes rewrite quantize_linear. `concurrent`: others may run at the same time, in other threads.
+    passes rewrite quantize_linear. One program runs at a time: in two threads Paddle's oneDNN has crashed.
     Raises EK501 when Paddle cannot load or run the program.
     """
     import paddle.inference as engine
@@ -32,10 +30,6 @@ def load(
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(threads)
     config.switch_ir_optim(optimise)
-    if concurrent:
-        # To keep oneDNN's cache below its capacity Paddle counts its entries after each run, without a lock:
-        # it has crashed there while another thread added one.
-        config.set_mkldnn_cache_capacity(0)
     try:
         predictor = engine.create_predictor(config)
     except (RuntimeError, ValueError, OSError, SystemError) as error:

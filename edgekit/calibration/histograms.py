@@ -24,6 +24,7 @@ class Histogram:
     counts: npt.NDArray[np.int64]
     maximum: float
     channels: npt.NDArray[np.float32]  # max |x| per channel
+    tops: npt.NDArray[np.float32]  # max x per channel
 
     @property
     def bin_width(self) -> float:
@@ -51,6 +52,7 @@ def collect(
     Raises EK501 when a tensor is not finite.
     """
     maxima: dict[str, npt.NDArray[np.float32]] = {}
+    tops: dict[str, npt.NDArray[np.float32]] = {}
     for feed in feeds():
         answers = {**feed, **run(feed)}
         for name in tensors:
@@ -61,6 +63,8 @@ def collect(
                     f"Calibration: {name} holds values that are not finite; the float model is broken.",
                 )
             maxima[name] = np.maximum(maxima[name], top) if name in maxima else top
+            high = answers[name].max(axis=_others(answers[name], tensors[name]))
+            tops[name] = np.maximum(tops[name], high) if name in tops else high
     largest = {name: float(maxima[name].max(initial=0.0)) for name in tensors}
     counts = {name: np.zeros(BINS, np.int64) for name in tensors}
     for feed in feeds():
@@ -68,10 +72,14 @@ def collect(
         for name in tensors:
             if largest[name] > 0:
                 counts[name] += count(answers[name], largest[name])
-    return {name: Histogram(counts[name], largest[name], maxima[name]) for name in tensors}
+    return {name: Histogram(counts[name], largest[name], maxima[name], tops[name]) for name in tensors}
 
 
 def channel_maxima(values: npt.NDArray[np.float32], axis: int = 1) -> npt.NDArray[np.float32]:
     """max |x| per channel without a temporary of the tensor's size."""
-    axes = tuple(k for k in range(values.ndim) if k != axis % values.ndim)
+    axes = _others(values, axis)
     return np.asarray(np.maximum(values.max(axis=axes), -values.min(axis=axes)), np.float32)
+
+
+def _others(values: npt.NDArray[np.float32], axis: int) -> tuple[int, ...]:
+    return tuple(k for k in range(values.ndim) if k != axis % values.ndim)

@@ -21,7 +21,8 @@ from edgekit.errors import EdgekitError
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
 
-BATCH = 8
+BATCH = 8  # pictures at most
+_PIXELS = BATCH * 224 * 224  # of a batch: some programs keep every tensor until a pass is over
 PLACES = 256  # of a picture, per layer
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the mean diagonal
 ENOUGH = 20  # rows per column from which the least ridge is right
@@ -69,10 +70,11 @@ def odd_rows(rows: int, pictures: int, first: int) -> npt.NDArray[np.bool_]:
 
 def batches(pictures: Sequence[Floats], program: Program) -> Iterator[tuple[int, Floats]]:
     """(number of the first picture, [n, 3, H, W]): pictures of one size, or one."""
-    size = BATCH if program.shape(program.feeds[0])[0] < 0 else 1
+    several = program.shape(program.feeds[0])[0] < 0
     start = 0
     while start < len(pictures):
         end = start + 1
+        size = max(1, min(BATCH, _PIXELS // int(np.prod(pictures[start].shape[-2:])))) if several else 1
         while end < min(start + size, len(pictures)) and pictures[end].shape == pictures[start].shape:
             end += 1
         yield start, np.stack(pictures[start:end])
@@ -130,13 +132,18 @@ def collect(
 
 
 def means(
-    program: Program, layers: Sequence[Reader], pictures: Sequence[Floats], advance: Callable[[], None]
+    program: Program,
+    layers: Sequence[Reader],
+    pictures: Sequence[Floats],
+    advance: Callable[[], None],
+    *,
+    optimise: bool = True,
 ) -> dict[str, Doubles]:
     """E[z] [k + 1] of every layer's rows z = [x, 1], by weight: the last column of `Moments.matrix`. Of a
-    depthwise layer each channel has its own, [channels, k + 1]."""
+    depthwise layer each channel has its own, [channels, k + 1]. `optimise` as in `passes`."""
     sums: dict[str, Doubles] = {}
     counts = dict.fromkeys((layer.weight for layer in layers), 0)
-    for start, values in passes(program, [layer.input for layer in layers], pictures):
+    for start, values in passes(program, [layer.input for layer in layers], pictures, optimise=optimise):
         for layer in layers:
             k = layer.matrix(program.params[layer.weight]).shape[1]
             x = rows(layer, values[layer.input], k, PLACES, start)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekit import cpu
 from edgekit.backends import paddle as backend
 from edgekit.backends.paddle import Arrays
 from edgekit.calibration.moments import batches
@@ -20,6 +21,13 @@ from edgekit.program import edit, graph
 from edgekit.program.graph import Program, inputs, make_op, outputs
 
 _NONE = "edgekit.no_parameters"
+_PIXELS = 48 * 640 * 640
+
+
+def affordable(pictures: Sequence[Floats], pixels: int = _PIXELS) -> list[Floats]:
+    """The first pictures that have so few pixels together that a walk can keep what it knows of each."""
+    total = np.cumsum([np.prod(picture.shape[-2:]) for picture in pictures])
+    return list(pictures[: max(1, int((total <= pixels).sum()))])
 
 
 def frontier(program: Program, position: int) -> list[str]:
@@ -68,16 +76,13 @@ def layer_by_layer(
 
 
 def opened(part: Program) -> Callable[[Arrays], Arrays]:
-    """A function from what is known, the inputs of a segment among it, to the segment's outputs.
-
-    On one core: walks run side by side, one for each (`walks.dealt`).
-    """
+    """A function from what is known, the inputs of a segment among it, to the segment's outputs."""
     if not part.params:
         part.set_param(_NONE, np.zeros(1, np.float32))  # Paddle loads no program without any
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(part, Path(scratch))
         files = Path(scratch) / "inference.pdmodel", Path(scratch) / "inference.pdiparams"
-        run = backend.load(*files, threads=1, concurrent=True)
+        run = backend.load(*files, threads=cpu.cores())
     return lambda values: run({name: values[name] for name in part.feeds})
 
 

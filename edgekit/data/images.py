@@ -20,6 +20,7 @@ from PIL import Image as Pillow
 
 from edgekit.data.cutouts import Split
 from edgekit.data.files import sha256_of
+from edgekit.data.kinds import Kind
 from edgekit.errors import EdgekitError
 from edgekit.folder import TaskName
 
@@ -35,7 +36,8 @@ _ORIENTATION = 0x0112  # EXIF's tag
 class ImageSet:
     """Pictures with or without annotations, as a stage gets them.
 
-    `origin` is one sentence for the report; `digest` changes when a name or a content changes.
+    `origin` is one sentence for the report; `digest` changes when a name or a content changes; `kind` is the
+    kind that was asked for.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ImageSet:
     annotations: Path | None
     origin: str
     digest: str
+    kind: Kind = "folder"
 
 
 def image_set(

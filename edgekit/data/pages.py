@@ -25,8 +25,10 @@ from edgekit.data.layouts import Desk, Float, Line, Sheet
 from edgekit.data.scenes import Progress, crop_square, generator, overlap
 from edgekit.data.stock import Stock
 
-RULE = 1  # raise it when a page of the same seed looks different
-SIDE = 960  # pixels
+# Raise it when a page of the same seed looks different.
+RULE, TURNED_RULE = 2, 1
+SIDE = 960  # pixels, of a square page and of the longer side of others
+SHAPES = ((SIDE, SIDE), (SIDE, 720), (720, SIDE))  # height and width of pages, in turn
 LABELS = "labels.txt"
 SIGNS = (2, 6)  # per photograph, both inclusive
 TRIES = 20
@@ -51,11 +53,11 @@ def render(
     *,
     turned: bool = False,
 ) -> None:
-    """`count` JPEGs of 960x960 in `into/images`, `into/labels.txt` in PaddleOCR's format and
+    """`count` JPEGs of `SHAPES` in `into/images`, `into/labels.txt` in PaddleOCR's format and
     `into/origin.json`.
 
-    `turned`: each by 0, 1, 2 or 3 quarters clockwise, in turn; the labels are that number, in PaddleClas's
-    format.
+    `turned`: square ones, each by 0, 1, 2 or 3 quarters clockwise, in turn; the labels are that number, in
+    PaddleClas's format.
     """
     kind = "turned_pages" if turned else "rendered_pages"
     backgrounds = sorted(
@@ -67,7 +69,8 @@ def render(
         rng = generator(seed, kind, split, index)
         desk = Desk(rng, corpus.corpus(split), fonts, fonts_of(split, True), fonts_of(split, False))
         photograph = crop_square(read(backgrounds[int(rng.integers(len(backgrounds)))]), rng, SIDE, 0.5)
-        canvas, lines = page(desk, photograph)
+        height, width = (SIDE, SIDE) if turned else SHAPES[index % len(SHAPES)]
+        canvas, lines = page(desk, photograph[:height, :width])
         name = f"images/{index:06d}.jpg"
         seen = degrade.degrade(canvas, rng)
         if turned:
@@ -85,7 +88,7 @@ def render(
         "split": split,
         "count": count,
         "seed": seed,
-        "rule": RULE,
+        "rule": TURNED_RULE if turned else RULE,
         "fonts": [font.name for chinese in (True, False) for font in fonts_of(split, chinese)],
         "strangers": fonts.strangers,
         "packages": {**fonts.versions, **{name: stock.versions[name] for name in stock.versions}},
@@ -98,17 +101,18 @@ def _entry(line: Line) -> dict[str, object]:
 
 
 def page(desk: Desk, photograph: Image) -> tuple[Float, list[Line]]:
-    """float32 [960,960,3], 0..255, and the lines on it, in pixels of the page."""
+    """float32 [h,w,3], 0..255, as large as the photograph, and the lines on it, in pixels of the page."""
     rng = desk.rng
     canvas = photograph.astype(np.float32)
+    size = canvas.shape[:2]
     choice = rng.random()
     for layout, share in _SHEETS:
         if choice < share:
             sheet = layout(desk)
             if desk.chance(0.3):  # a scan: nothing but paper, and hardly askew
                 canvas[...] = sheet.color[0, 0]
-                return canvas, place(canvas, sheet, perspective(sheet, rng, 0.03, 0.0, 1.0))
-            return canvas, place(canvas, sheet, perspective(sheet, rng, 0.3, 0.12, 1.0))
+                return canvas, place(canvas, sheet, perspective(sheet, rng, size, 0.03, 0.0, 1.0))
+            return canvas, place(canvas, sheet, perspective(sheet, rng, size, 0.3, 0.12, 1.0))
         choice -= share
     return canvas, _signs(canvas, desk)
 
@@ -119,7 +123,7 @@ def _signs(canvas: Float, desk: Desk) -> list[Line]:
     for _ in range(int(desk.rng.integers(SIGNS[0], SIGNS[1] + 1))):
         sheet = layouts.sign(desk)
         for _ in range(TRIES):
-            matrix = perspective(sheet, desk.rng, 0.35, 0.15, 0.6)
+            matrix = perspective(sheet, desk.rng, canvas.shape[:2], 0.35, 0.15, 0.6)
             spot = cv2.boundingRect(_seen(_corners(sheet), matrix).astype(np.float32))
             if all(overlap(spot, other) == 0 for other in taken):
                 taken.append(spot)
@@ -138,19 +142,22 @@ def _seen(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
     return seen
 
 
-def perspective(sheet: Sheet, rng: np.random.Generator, turn: float, skew: float, widest: float) -> Matrix:
-    """A map from the sheet to a place on the page that holds all of it.
+def perspective(
+    sheet: Sheet, rng: np.random.Generator, page: tuple[int, ...], turn: float, skew: float, widest: float
+) -> Matrix:
+    """A map from the sheet to a place on the page, of (height, width) pixels, that holds all of it.
 
     Turned by up to `turn` radians (mostly less), corners moved by up to `skew` of the shorter side, never
-    enlarged, and at most `widest` of the page's side large.
+    enlarged, and at most `widest` of the page's sides large.
     """
+    sides = np.asarray(page[::-1])
     corners = _corners(sheet)
     angle = turn * float(rng.uniform(-1, 1)) ** 3
     rotation = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     seen = corners @ rotation.T + rng.uniform(-skew, skew, (4, 2)) * min(sheet.size) / 2
     extent = np.ptp(seen, axis=0)
-    seen = (seen - seen.min(axis=0)) * min(1.0, float((widest * SIDE / extent).min()))
-    seen += rng.uniform(0, 1, 2) * (SIDE - np.ptp(seen, axis=0))
+    seen = (seen - seen.min(axis=0)) * min(1.0, float((widest * sides / extent).min()))
+    seen += rng.uniform(0, 1, 2) * (sides - np.ptp(seen, axis=0))
     matrix: Matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), seen.astype(np.float32))
     return matrix
 

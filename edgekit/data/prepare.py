@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ class _Rendered:
 _RENDERED = {
     "rendered_pages": _Rendered("pages", pages.RULE, pages.render),
     "rendered_lines": _Rendered("lines", lines.RULE, lines.render),
-    "turned_pages": _Rendered("pages, turned by quarters", pages.RULE, partial(pages.render, turned=True)),
+    "turned_pages": _Rendered(
+        "pages, turned by quarters", pages.TURNED_RULE, partial(pages.render, turned=True)
+    ),
     "turned_lines": _Rendered("lines, some upside down", lines.RULE, partial(lines.render, turned=True)),
 }
 
@@ -89,16 +92,30 @@ def prepare(
         return folder_set(Path(spec.path).expanduser(), split, count, spec.task)
     if count is None:
         raise EdgekitError("EK103", f"Data of kind {spec.kind} need a count of pictures.")
-    if spec.kind in _RENDERED:
-        return _rendered(spec.kind, split, count, seed, cache, offline, log, progress)
+    made = _made(spec.kind, split, count, seed, cache, offline, log, progress)
+    return dataclasses.replace(made, kind=spec.kind)
+
+
+def _made(
+    kind: Kind,
+    split: Split,
+    count: int,
+    seed: int,
+    cache: Path,
+    offline: bool,
+    log: Log,
+    progress: Progress | None,
+) -> ImageSet:
+    if kind in _RENDERED:
+        return _rendered(kind, split, count, seed, cache, offline, log, progress)
     try:
-        return _composed(spec.kind, split, count, seed, cache, offline, log, progress)
+        return _composed(kind, split, count, seed, cache, offline, log, progress)
     except EdgekitError as error:
         if error.code != "EK403":
             raise
         log(f"{error.message} Falling back to photographs of {WHEEL}, without annotations.")
         try:
-            return _photographs(spec.kind, split, count, seed, cache, offline, log, progress, error.message)
+            return _photographs(kind, split, count, seed, cache, offline, log, progress, error.message)
         except EdgekitError as second:
             raise EdgekitError(
                 second.code,

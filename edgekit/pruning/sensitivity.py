@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit.calibration import segments, walks
+from edgekit.calibration import segments
 from edgekit.calibration.judging import Reference, loss
 from edgekit.calibration.moments import Moments, batches
 from edgekit.calibration.readers import Floats, Reader
@@ -51,31 +51,15 @@ def measure(
 ) -> dict[str, list[Point]]:
     """For every group the loss without the first `counts` atoms of its ranking, the others untouched.
 
-    One walk through the network per core, the groups dealt out among them.
+    One walk through the network, in the order of the first layer that reads a group: what lies before it
+    stays as it is.
     """
     firsts = {name: _first_reader(probe, set(rankings[name])) for name in rankings}
-    order = sorted(rankings, key=lambda name: firsts[name])
-
-    def walk(names: Sequence[str], tick: Callable[[], None]) -> dict[str, list[Point]]:
-        return _walk(probe, firsts, names, rankings, counts, tick)
-
-    return walks.dealt(order, walk, advance)
-
-
-def _walk(
-    probe: Probe,
-    firsts: Mapping[str, int],
-    names: Sequence[str],
-    rankings: Mapping[str, Sequence[int]],
-    counts: Mapping[str, Sequence[int]],
-    advance: Callable[[], None],
-) -> dict[str, list[Point]]:
-    """Groups in the order of the first layer that reads them: what lies before it stays as it is."""
     program = probe.program
     known = [{program.feeds[0]: batch} for _, batch in batches(probe.pictures, program)]
     points: dict[str, list[Point]] = {}
     position = 0
-    for name in names:
+    for name in sorted(rankings, key=lambda name: firsts[name]):
         place = firsts[name]
         made = {n for op in program.ops[:place] for n in outputs(op)}
         needed = [*segments.frontier(program, place), *(n for n in probe.outputs if n in made)]
@@ -88,7 +72,7 @@ def _walk(
             got = segments.advance(masked, place, len(program.ops), probe.outputs, known)
             points[name].append(Point(count, loss(probe.reference, got)))
             advance()
-    return points
+    return {name: points[name] for name in rankings}
 
 
 def _first_reader(probe: Probe, atoms: set[int]) -> int:

@@ -69,7 +69,7 @@ def trained(start: Int8, values: Mapping[str, Array]) -> Int8:
     for name in {layer.input for layer in start.table.quantized}:
         old = activations[name]
         alpha = max(float(values[clip(name)][0]), _LEAST * old.threshold)
-        activations[name] = old.model_copy(update={"threshold": alpha})
+        activations[name] = old.model_copy(update={"threshold": alpha, "high": None})
     return Int8(made, start.table.model_copy(update={"activations": activations}))
 
 

@@ -15,7 +15,7 @@ from edgekit.calibration import samples
 from edgekit.calibration.readers import Doubles, Floats
 from edgekit.program.graph import Op, Program, attr, inputs, outputs
 from edgekit.quantization import equalise, thresholds, write_paddle
-from edgekit.quantization.table import Activation, Layer, Table
+from edgekit.quantization.table import ZERO_POINT, Layer, Table
 from edgekit.quantization.thresholds import Consumer, Grid
 
 _ENOUGH = samples.ROWS // 2  # values per channel
@@ -85,37 +85,80 @@ def only_onnx(
     program: Program,
     table: Table,
     ranges: Mapping[str, Floats],
+    tops: Mapping[str, Floats],
     pictures: Sequence[Floats],
     advance: Callable[[], None],
 ) -> Table:
-    """`table` with better thresholds for what only ONNX Runtime quantizes: outputs of int8 layers that no
-    int8 layer reads.
+    """`table` with better grids where ONNX is free to choose: for outputs of int8 layers that no int8 layer
+    reads, and for what int8 layers read where no value is below a floor.
 
-    Behind a ReLU that depthwise layers in float read alone, thresholds may differ by channel: what makes up
-    for that goes into their weights. No further than the fourth root of the ranges, though: a channel that
-    a few dozen pictures never excite is excited by others, and what it then says must not be clipped.
+    ranges, tops: max |x| and max x per channel, before anything was evened.
+
+    Behind a ReLU that depthwise layers in float read alone, or a squeeze-and-excitation block, thresholds may
+    differ by channel: what makes up for that costs nothing (`write_onnx`). No further than the fourth root of
+    the ranges, though: a channel that a few dozen pictures never excite is excited by others, and what it
+    then says must not be clipped.
     """
-    read = {layer.input for layer in table.quantized}
+    read: dict[str, list[Layer]] = {}
+    for layer in table.quantized:
+        read.setdefault(layer.input, []).append(layer)
+    finer = [name for name in read if table.activations[name].grid[1] != ZERO_POINT]
+    finer = [name for name in finer if name.removesuffix(equalise.EVEN) in tops]
     only = [name for name in table.activations if name not in read and name in ranges]
     only = [name for name in only if name not in table.outputs]
-    values = samples.collect(program, only, pictures, advance)
+    last = {name for name in finer if read[name][0].type == "matmul"}
+    values = samples.collect(program, [*only, *finer], pictures, advance, last)
     readers = program.consumers()
     owners = {layer.relu: layer for layer in table.quantized if layer.relu}
     activations, by_channel = dict(table.activations), dict(table.outputs)
-    for name in only:
+    for name in [*only, *finer]:
+        old = activations[name]
         few = len(values[name]) < _ENOUGH
-        found = [_float_reader(program, op, name, readers) for op in readers.get(name, [])]
+        fractions = (1.0,) if few else thresholds.FRACTIONS
+        base = name.removesuffix(equalise.EVEN)
+        reach = ranges[base] if old.floor is None else np.maximum(tops[base], 0)
+        if old.factors is not None:
+            reach = (reach / np.asarray(old.factors)).astype(np.float32)
+        if name in read:
+            weights = {layer.weight for layer in read[name]}
+            int8 = [op for op in readers[name] if not weights.isdisjoint(inputs(op))]
+            found = [_consumer(program, op, name) for op in int8]
+            known = [each for each in found if each is not None]
+            judged = known if len(known) == len(found) else [thresholds.alike(values[name].shape[1])]
+            best = thresholds.best(values[name], reach, judged, (0.0,), 1.0, fractions, old.floor)
+            activations[name] = old.model_copy(update={"high": best.threshold})
+            continue
+        those = readers.get(name, [])
+        excited = _excited(program, those, name)
+        if excited is not None:
+            found = [
+                _consumer(program, op, outputs(excited)[0]) for op in readers.get(outputs(excited)[0], [])
+            ]
+        else:
+            found = [_float_reader(program, op, name, readers) for op in those]
         known = [each for each in found if each is not None]
         judged = known if known and len(known) == len(found) else [thresholds.alike(values[name].shape[1])]
-        free = name in owners and judged is known and all(each.own for each in known)
+        depthwise = judged is known and all(each.own for each in known)
+        free = name in owners and (excited is not None or depthwise)
         strengths = (0.0, _GENTLY) if free and not few else (0.0,)
-        fractions = (1.0,) if few else thresholds.FRACTIONS
-        grid = thresholds.best(values[name], ranges[name], judged, strengths, 1.0, fractions)
-        if grid.factors is None:
-            activations[name] = Activation(threshold=grid.threshold, maximum=grid.maximum)
+        best = thresholds.best(values[name], reach, judged, strengths, 1.0, fractions, old.floor)
+        if best.factors is None:
+            activations[name] = old.model_copy(update={"threshold": best.threshold, "maximum": best.maximum})
         else:
-            by_channel[owners[name].output] = (grid.threshold * grid.factors).tolist()
+            by_channel[owners[name].output] = (best.threshold * best.factors).tolist()
     return table.model_copy(update={"activations": activations, "outputs": by_channel})
+
+
+def _excited(program: Program, readers: Sequence[Op], name: str) -> Op | None:
+    """The multiplication by a gate, where that and a global pooling are all that reads the tensor."""
+    pools = [op for op in readers if op.type == "pool2d" and program.shape(outputs(op)[0])[2:] == [1, 1]]
+    gated = [
+        op
+        for op in readers
+        if op.type == "elementwise_mul"
+        and any(program.shape(each)[2:] == [1, 1] for each in inputs(op) if each != name)
+    ]
+    return gated[0] if len(gated) == 1 and len(gated) + len(pools) == len(readers) else None
 
 
 def _float_reader(program: Program, op: Op, name: str, readers: Mapping[str, list[Op]]) -> Consumer | None:
@@ -137,10 +180,13 @@ def _float_reader(program: Program, op: Op, name: str, readers: Mapping[str, lis
 
 
 def _consumer(program: Program, op: Op, name: str) -> Consumer | None:
-    if not op.type.endswith("conv2d") or inputs(op, "Input") != [name]:
+    kind, slot = ("matmul", "Y") if op.type == "matmul_v2" else (op.type, "Filter")
+    if kind != "matmul" and not kind.endswith("conv2d"):
         return None
-    weight = program.params.get(inputs(op, "Filter")[0])
-    return None if weight is None else thresholds.consumer(weight, op.type, int(attr(op, "groups", 1)))
+    weight = program.params.get(inputs(op, slot)[0])
+    if weight is None or inputs(op, "X" if kind == "matmul" else "Input") != [name]:
+        return None
+    return thresholds.consumer(weight, kind, int(attr(op, "groups", 1)))
 
 
 def evened(
@@ -165,5 +211,7 @@ def with_grids(table: Table, found: Mapping[str, Grid], names: Mapping[str, str]
         if grid is None or (grid.factors is not None) != (name in names):
             continue
         factors = grid.factors.tolist() if grid.factors is not None else None
-        changed[name] = Activation(threshold=grid.threshold, maximum=grid.maximum, factors=factors)
+        changed[name] = table.activations[name].model_copy(
+            update={"threshold": grid.threshold, "maximum": grid.maximum, "factors": factors}
+        )
     return table.model_copy(update={"activations": {**table.activations, **changed}})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
-from edgekit.quantization.sensitivity import Cost
 from edgekit.quantization.table import Layer
 from edgekit.recipe import Rescue
 
@@ -24,6 +24,15 @@ def applied(layers: Sequence[Layer], names: Collection[str], errors: Mapping[str
         return layer.model_copy(update={"int8": False, "reason": reason})
 
     return [rescued(layer) if layer.name in names else layer for layer in layers]
+
+
+class Cost(Protocol):
+    """What int8 costs a layer: as measured, or as `analysis.json` keeps it."""
+
+    @property
+    def error(self) -> float: ...
+    @property
+    def from_input(self) -> float | None: ...
 
 
 def expected(cost: Cost, rounded: bool) -> float:

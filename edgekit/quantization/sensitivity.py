@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from edgekit.calibration import segments, walks
+from edgekit.calibration import segments
 from edgekit.calibration.judging import Judge, loss
 from edgekit.calibration.moments import batches
 from edgekit.calibration.readers import Floats
@@ -16,7 +16,7 @@ from edgekit.program.edit import without_hints
 from edgekit.program.graph import Program, inputs, outputs, set_slot
 from edgekit.quantization import write_paddle
 from edgekit.quantization.noise import Noise, Reading
-from edgekit.quantization.table import LEVELS, Layer, Table, dequantized
+from edgekit.quantization.table import LEVELS, Layer, Table, dequantized, output_grid
 
 DELIVERED = ".dequantized"
 
@@ -63,45 +63,42 @@ def alone(
     for place, op in enumerate(program.ops):
         places.update((by_weight[name], place) for name in inputs(op) if name in by_weight)
         ends.update((by_output[name], place + 1) for name in outputs(op) if name in by_output)
-    order = sorted(layers, key=lambda name: places[name])
     rounding = _outputs(table) if outputs_too else {}
 
-    def walk(names: Sequence[str], tick: Callable[[], None]) -> dict[str, Cost]:
-        known = [{program.feeds[0]: batch} for _, batch in batches(judge.pictures, program)]
-        position, found = 0, {}
-        for name in names:
-            place, layer = places[name], layers[name]
-            before = {n for op in program.ops[:place] for n in outputs(op)}
-            needed = [*segments.frontier(program, place), *(n for n in judge.names if n in before)]
-            known = segments.advance(program, position, place, list(dict.fromkeys(needed)), known)
-            position = place
-            activation = table.activations[layer.input]
-            width = program.params[layer.weight].shape[0] if layer.type == "matmul" else None
-            reading = Reading(activation.threshold, activation.maximum, width)
-            given = [{**b, f"{layer.input}{DELIVERED}": reading.add(b[layer.input])} for b in known]
-            made = _with_one(program, table, layer, place, weights)
-            targets = list(dict.fromkeys([*judge.names, layer.output]))
-            end = ends[name]
-            if name in rounding:
-                later = [*segments.frontier(program, end), *(n for n in judge.names if n in given[0])]
-                between = list(dict.fromkeys([*later, layer.output]))
-                reached = segments.advance(made, place, end, between, given)
-                reached = [{**b, layer.output: rounding[name](b[layer.output])} for b in reached]
-                got = segments.advance(program, end, len(program.ops), targets, reached)
-            else:
-                got = segments.advance(made, place, len(program.ops), targets, given)
-            float_layer = segments.opened(segments.segment(program, place, end, [layer.output]))
-            output, output_read = Noise(), Noise()
-            for batch, delivered, answered in zip(known, given, got, strict=True):
-                wanted = float_layer(batch)[layer.output]
-                output.add(wanted, answered[layer.output])
-                read = {**batch, layer.input: delivered[f"{layer.input}{DELIVERED}"]}
-                output_read.add(wanted, float_layer(read)[layer.output])
-            found[name] = Cost(loss(judge.reference, got), reading, output, output_read)
-            tick()
-        return found
-
-    return walks.dealt(order, walk, advance)
+    known = [{program.feeds[0]: batch} for _, batch in batches(judge.pictures, program)]
+    position = 0
+    found: dict[str, Cost] = {}
+    for name in sorted(layers, key=lambda name: places[name]):
+        place, layer = places[name], layers[name]
+        before = {n for op in program.ops[:place] for n in outputs(op)}
+        needed = [*segments.frontier(program, place), *(n for n in judge.names if n in before)]
+        known = segments.advance(program, position, place, list(dict.fromkeys(needed)), known)
+        position = place
+        activation = table.activations[layer.input]
+        width = program.params[layer.weight].shape[0] if layer.type == "matmul" else None
+        reading = Reading(activation.threshold, activation.maximum, width)
+        given = [{**b, f"{layer.input}{DELIVERED}": reading.add(b[layer.input])} for b in known]
+        made = _with_one(program, table, layer, place, weights)
+        targets = list(dict.fromkeys([*judge.names, layer.output]))
+        end = ends[name]
+        if name in rounding:
+            later = [*segments.frontier(program, end), *(n for n in judge.names if n in given[0])]
+            between = list(dict.fromkeys([*later, layer.output]))
+            reached = segments.advance(made, place, end, between, given)
+            reached = [{**b, layer.output: rounding[name](b[layer.output])} for b in reached]
+            got = segments.advance(program, end, len(program.ops), targets, reached)
+        else:
+            got = segments.advance(made, place, len(program.ops), targets, given)
+        float_layer = segments.opened(segments.segment(program, place, end, [layer.output]))
+        output, output_read = Noise(), Noise()
+        for batch, delivered, answered in zip(known, given, got, strict=True):
+            wanted = float_layer(batch)[layer.output]
+            output.add(wanted, answered[layer.output])
+            read = {**batch, layer.input: delivered[f"{layer.input}{DELIVERED}"]}
+            output_read.add(wanted, float_layer(read)[layer.output])
+        found[name] = Cost(loss(judge.reference, got), reading, output, output_read)
+        advance()
+    return found
 
 
 def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
@@ -112,11 +109,9 @@ def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
         name = layer.relu or layer.output
         if layer.type == "matmul" or name in read:
             continue
-        limits = table.outputs.get(layer.output) or [table.activations[name].threshold]
-        top = np.asarray(limits, np.float32).reshape(1, -1, 1, 1)
-        # Behind a ReLU all levels are for what is positive.
-        low, high = (0, 2 * LEVELS + 1) if layer.relu else (-LEVELS, LEVELS)
-        found[layer.name] = partial(_rounded, low=low, high=high, step=top / high)
+        steps, zero = output_grid(table, layer)
+        low, high = -zero, 2 * LEVELS + 1 - zero
+        found[layer.name] = partial(_rounded, low=low, high=high, step=steps.reshape(1, -1, 1, 1))
     return found
 
 

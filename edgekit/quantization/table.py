@@ -3,7 +3,8 @@
 Both writers (the quantized Paddle program for Paddle Lite, QDQ for ONNX) read it, so that `.nb` and
 `.onnx` answer alike. It lies in a model folder as `quantization.json`, to be read, compared and edited.
 
-Quantization is symmetric: real = scale * q. Activations: one scale per tensor, threshold / 127.
+Quantization is symmetric: real = scale * q. Activations: one scale per tensor, threshold / 127; in ONNX,
+where uint8 need not be symmetric, levels go from the lowest value that is possible to the threshold.
 Weights: one scale per output channel, max |w| / 127 (PaddleSlim's channel_wise_abs_max).
 """
 
@@ -23,6 +24,8 @@ from edgekit.folder import Strict
 FILE = "quantization.json"
 INT8 = "int8"  # the folder beside it with the quantized Paddle program
 LEVELS = 127
+ZERO_POINT = 128  # in uint8, of a grid that is symmetric to zero
+_LOW = 0.9  # of the threshold: a floor below hardly spares any level
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -47,16 +50,25 @@ class Layer(Strict):
 class Activation(Strict):
     """`threshold`: the largest representable magnitude; `maximum`: the largest seen in calibration.
 
-    `factors`: the tensor is another one divided by these, channel by channel (`equalise`).
+    `factors`: the tensor is another one divided by these, channel by channel (`equalise`). `floor`: no value
+    is less, or none less makes a difference (`floors`); None where that is not known. `high`: the threshold
+    of a grid that begins at the floor, where it is another one: with finer levels less has to be clipped.
     """
 
     threshold: Positive
     maximum: float
     factors: list[Positive] | None = None
+    floor: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = None
+    high: Positive | None = None
 
     @property
     def scale(self) -> float:
         return self.threshold / LEVELS
+
+    @property
+    def grid(self) -> tuple[float, int]:
+        """Scale and zero point in uint8, for ONNX: from `floor` to `high`, or symmetric to zero."""
+        return grid(self.high or self.threshold, self.floor)
 
 
 class Table(Strict):
@@ -94,6 +106,26 @@ def load(folder: Path) -> Table:
         return Table.model_validate_json(path.read_text())
     except (ValidationError, ValueError) as error:
         raise EdgekitError("EK409", f"{path} cannot be used: {error}") from error
+
+
+def grid(threshold: float, floor: float | None) -> tuple[float, int]:
+    """`Activation.grid`."""
+    if floor is None or floor <= -_LOW * threshold:
+        return threshold / LEVELS, ZERO_POINT
+    step = (threshold - floor) / (2 * LEVELS + 1)
+    return step, round(-floor / step)
+
+
+def output_grid(table: Table, layer: Layer) -> tuple[npt.NDArray[np.float32], int]:
+    """Scales [1] or [channels] and zero point in uint8, for ONNX, of what a layer (and its ReLU) answers."""
+    limits = table.outputs.get(layer.output)
+    if limits is None:
+        step, zero = table.activations[layer.relu or layer.output].grid
+        return np.array([step], np.float32), zero
+    # All channels have one zero point: the floor lies deepest where the threshold is lowest.
+    floor = 0.0 if layer.relu else table.activations[layer.output].floor
+    step, zero = grid(1.0, None if floor is None else floor / min(limits))
+    return np.float32(step) * np.asarray(limits, np.float32), zero
 
 
 def weight_scales(weight: npt.NDArray[np.generic], axis: int) -> list[float]:

@@ -33,6 +33,20 @@ class Gate(Strict):
     note: str = ""
 
 
+class Interval(Strict):
+    """Where a figure lies with the probability `level`, for pictures like the `n` that were seen.
+
+    `method`: Wilson's score interval of a share, the bootstrap over pictures, or the paired bootstrap of a
+    difference; see edgekit/significance.py.
+    """
+
+    low: float
+    high: float
+    level: float = Field(gt=0, lt=1)
+    n: int = Field(ge=1)
+    method: str
+
+
 class Output(Strict):
     """One output tensor of a target against the float program, over all evaluation pictures."""
 
@@ -73,6 +87,85 @@ class Latency(Strict):
         return [(name, value) for name, value in found if value is not None]
 
 
+class Machine(Strict):
+    """The machine that measured. `features`: those of the CPU's flags that kernels choose by."""
+
+    cpu: str
+    cores: int = Field(ge=1)
+    features: list[str]
+    system: str
+
+
+class Pair(Strict):
+    """Agreement of the answers of `judged` with those of `truth`, over all evaluation pictures."""
+
+    truth: str
+    judged: str
+    value: Measured
+
+
+class Found(Strict):
+    """One thing in an answer; `differs`: the other answer lacks it."""
+
+    label: str
+    score: Measured
+    points: list[tuple[float, float]] | None  # corners, in pixels of the small picture
+    differs: bool
+
+
+class Picture(Strict):
+    """An evaluation picture with the float original's answer and that of `Report.judged`."""
+
+    name: str
+    metric: str  # of this picture alone
+    value: Measured
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    reference: list[Found]
+    judged: list[Found]
+    jpeg: str = Field(pattern="^[A-Za-z0-9+/]+=*$")  # the small picture, in base64
+
+
+class Attempt(Strict):
+    """Something that was done to the network, and the error of its outputs after it: squared, over their
+    variance, on pictures held out. Not `kept`: it made the error larger and was undone."""
+
+    stage: str
+    step: str
+    error: Measured
+    kept: bool = True
+
+
+class Alternative(Strict):
+    """`floats` layers left in float by the rescue, `added` the last of them: what int8 was predicted to cost
+    the outputs then, and the shares of multiply-accumulates and weights that are float."""
+
+    floats: int = Field(ge=0)
+    added: str | None
+    error: Measured
+    macs: float = Field(ge=0, le=1)
+    params: float = Field(ge=0, le=1)
+    chosen: bool
+
+
+class Group(Strict):
+    """Channels that must go together; `removed` in each round of pruning. `losses`: share of the channels
+    removed from the float network, the rest untouched, and the error of the outputs."""
+
+    name: str
+    channels: int = Field(ge=1)
+    removed: list[int]
+    losses: list[tuple[float, float]] = []
+
+    @property
+    def kept(self) -> int:
+        return self.channels - sum(self.removed)
+
+    @property
+    def share(self) -> float:
+        return self.kept / self.channels
+
+
 class Model(Strict):
     params: int = Field(ge=0)
     macs: int = Field(ge=0)  # for one picture
@@ -103,10 +196,14 @@ class Stage(Strict):
 
 
 class DataSet(Strict):
+    """`kind` and `seed` say how the pictures are made anew; kind folder: they are the user's own."""
+
     name: str
     n: int = Field(ge=0)
     digest: str
     origin: str
+    kind: str | None = None
+    seed: int | None = None
 
 
 class Data(Strict):
@@ -121,11 +218,14 @@ class Report(Strict):
     recipe: str
     preset: str | None = None
     edgekit_version: str
+    commit: str | None = None  # of the source checkout that ran; None: an installed package
+    host: str | None = None  # processor, cores and what int8 needs of it
     created: str  # ISO 8601
     task: str
     verdict: Literal["passed", "failed"]
     gates: list[Gate] = []
     metrics: dict[str, dict[str, Measured]] = {}  # target -> metric -> value
+    intervals: dict[str, dict[str, Interval]] = {}  # target -> metric -> its interval
     outputs: list[Output] = []
     files: list[File] = []
     latency: Latency | None = None
@@ -135,6 +235,14 @@ class Report(Strict):
     model: Model | None = None
     layers: list[Layer] = []
     analysis: Analysis | None = None  # of the layers before some were left in float
+    machine: Machine | None = None
+    agreement: list[Pair] = []
+    judged: str | None = None  # the target whose answers `pictures` show beside the float original's
+    pictures: list[Picture] = []  # those on which it agrees least, the worst first
+    attempts: list[Attempt] = []
+    alternatives: list[Alternative] = []
+    groups: list[Group] = []
+    lineage: list[dict[str, Any]] = []
     tensors_only: dict[str, list[str]] = {}  # target -> tensors that only this target quantizes
     stages: list[Stage] = []
     data: Data = Data()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from edgekit.report.schema import File, Gate, Report
 
@@ -24,7 +25,7 @@ def number(value: float | int | None) -> str:
         return f"{value:,}"
     if value == 0 or 1e-4 <= abs(value) < 1e4:
         # Rounding must not turn 0.99996 into a 1 that was never measured.
-        return _apart(value, 1)
+        return _apart(value, 1) if not 0 < abs(1 - value) < 1e-6 else f"1 {_signed(value - 1)}"
     return f"{value:.3e}"
 
 
@@ -32,6 +33,10 @@ def against(value: float | int | None, bound: str) -> str:
     """As `number`, with as many digits as it takes not to read like the bound: 0.94997, not 0.95."""
     limit = re.search(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?", bound)
     return _apart(value, float(limit[0])) if isinstance(value, float) and limit else number(value)
+
+
+def _signed(value: float) -> str:
+    return f"{'−' if value < 0 else '+'} {abs(value):.2g}"
 
 
 def _apart(value: float, limit: float) -> str:
@@ -63,38 +68,51 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def score(value: float | None) -> str:
+    """How sure an answer is, 0..1."""
+    return NOT_MEASURED if value is None else f"{value:.2f}"
+
+
+def facts(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a stage wrote into the lineage about itself; long lists are only counted."""
+    found: list[tuple[str, str]] = []
+    for key, value in entry.items():
+        if key == "stage":
+            continue
+        if isinstance(value, dict):
+            found += [(f"{key}.{name}", told) for name, told in facts(value)]
+        elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+            found.append((key, f"{len(value)} entries"))
+        elif isinstance(value, list):
+            found.append((key, ", ".join(_fact(item) for item in value) or "none"))
+        else:
+            found.append((key, _fact(value)))
+    return found
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    return "none" if value is None else str(value)
+
+
 def file_of(report: Report, role: str) -> File | None:
     """The first file with this role."""
     return next((file for file in report.files if file.role == role), None)
 
 
-def headline(report: Report) -> str:
-    """What changed, in one sentence per measured thing; what was not measured is not mentioned."""
-    parts: list[str] = []
-    final = "int8" if file_of(report, "int8.onnx") else "fp32"
-    after = file_of(report, f"{final}.onnx")
-    ratio = report.metrics.get(f"{final}.onnx", {}).get("size_ratio")
-    model = report.model
-    if model and model.macs_before and model.params_before:
-        parts.append(
-            f"{percent(1 - model.macs / model.macs_before)} of the multiply-accumulates and "
-            f"{percent(1 - model.params / model.params_before)} of the parameters are gone"
-        )
-    if after and ratio:
-        what = "int8 ONNX" if final == "int8" else "ONNX"
-        parts.append(
-            f"{what} is {size(after.bytes)} instead of {size(round(after.bytes / ratio))} ({percent(ratio)})"
-        )
-    speed = report.latency
-    if speed:
-        threads = "one thread" if speed.threads == 1 else f"{speed.threads} threads"
-        times = " → ".join(milliseconds(value) for _, value in speed.times)
-        parts.append(f"{speed.speedup:.2f} × as fast here ({times}, {threads}, {speed.engine})")
-    metric, words = AGREEMENT.get(report.task, ("", ""))
-    agreement = report.metrics.get(f"{final}.onnx", {}).get(metric)
-    if agreement is not None:
-        parts.append(f"{words} {number(agreement)}")
-    return "; ".join(parts) + "." if parts else "Neither size, nor speed, nor agreement was measured."
+def verdict(report: Report) -> str:
+    """What the gates say, in a sentence."""
+    broken = [gate for gate in report.gates if not gate.passed]
+    unmeasured = sum(gate.measured is None for gate in report.gates if gate.passed)
+    if not report.gates:
+        return "The recipe promises nothing: there are no gates."
+    if broken:
+        told = "; ".join(failure(gate) for gate in broken[:3])
+        more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
+        return f"{len(broken)} of {len(report.gates)} gates do not hold: {told}{more}."
+    held = f"All {len(report.gates)} gates hold" if len(report.gates) > 1 else "The gate holds"
+    return f"{held}; {unmeasured} of them did not apply." if unmeasured else f"{held}."
 
 
 def failure(gate: Gate) -> str:

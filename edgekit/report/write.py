@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.quantization.analysis import Analysis
-from edgekit.report import text
+from edgekit.report import charts, steps, text
+from edgekit.report.captions import captions
 from edgekit.report.plots import plots
 from edgekit.report.schema import Report, parse
 
@@ -73,13 +74,43 @@ def write_junit(report: Report | dict[str, Any], path: Path) -> None:
 def write_html(report: Report | dict[str, Any], path: Path) -> None:
     """`report.html`: one file without scripts that loads nothing, for screen, phone and paper."""
     data = parse(report)
+    found = steps.steps(data)
     page = _template("template.html.j2").render(
         r=data,
-        headline=text.headline(data),
+        verdict=text.verdict(data),
+        cards=steps.cards(data),
+        steps=found,
+        step_bars=charts.step_bars(data, found),
+        truth=steps.TRUTH[data.task][1] if data.task in steps.TRUTH else "",
+        agreement=text.AGREEMENT[data.task][0] if data.task in text.AGREEMENT else "",
+        backends=list(dict.fromkeys(pair.truth for pair in data.agreement)),
+        matrix={(pair.truth, pair.judged): pair.value for pair in data.agreement},
         metrics=list(dict.fromkeys(name for values in data.metrics.values() for name in values)),
-        bars=_bars(data),
+        attempt_bars=charts.attempt_bars(data.attempts),
+        rescue_chart=charts.rescue_chart(data),
+        sensitivity_chart=charts.sensitivity_chart(data.groups),
+        kept=sum(group.kept for group in data.groups),
+        had=sum(group.channels for group in data.groups),
+        contents=_contents(data),
     )
     path.write_text(page, encoding="utf-8", errors="replace")
+
+
+def _contents(report: Report) -> list[tuple[str, str]]:
+    """Sections that the page has: their id, and what a reader calls them."""
+    sections = (
+        ("promises", "Gates", True),
+        ("unexecuted", "Not executed", True),
+        ("steps", "Step by step", True),
+        ("pictures", "Pictures", report.pictures),
+        ("backends", "Backends", report.metrics),
+        ("tried", "What was tried", report.attempts or report.alternatives),
+        ("channels", "Pruning", report.groups),
+        ("quantization", "Quantization", True),
+        ("costs", "Layers", report.analysis or (report.model and report.model.layers_int8)),
+        ("made", "How it was made", True),
+    )
+    return [(id, title) for id, title, there in sections if there]
 
 
 def write_analysis(analysis: Analysis, path: Path) -> None:
@@ -100,32 +131,11 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
     )
     for function in (
-        text.number, text.against, text.size, text.amount, text.milliseconds, text.percent, plots,
+        text.number, text.against, text.size, text.amount, text.milliseconds, text.percent, text.score,
+        text.facts, plots, captions,
     ):  # fmt: skip
         environment.filters[function.__name__] = function
     return environment.get_template(name)
-
-
-def _bars(report: Report) -> list[dict[str, Any]]:
-    """Bar charts: title and rows of label, shown value, raw value, share of the longest bar in %."""
-    charts: list[tuple[str, list[tuple[str, float, str]]]] = []
-    models = [file for file in report.files if file.role.startswith(("fp32.", "int8."))]
-    if models:
-        charts.append(("Size", [(file.role, file.bytes, text.size(file.bytes)) for file in models]))
-    if report.latency:
-        rows = [(name, value, text.milliseconds(value)) for name, value in report.latency.times]
-        charts.append(("Time for one picture", rows))
-    return [
-        {
-            "title": title,
-            "rows": [
-                {"label": label, "raw": raw, "shown": shown, "share": round(100 * raw / longest, 2)}
-                for label, raw, shown in rows
-            ],
-        }
-        for title, rows in charts
-        for longest in [max(raw for _, raw, _ in rows) or 1]
-    ]
 
 
 def _properties(parent: ET.Element, values: dict[str, str]) -> None:

@@ -42,7 +42,7 @@ def run(model: ModelFolder, section: Convert, out: Path, progress: Progress) -> 
                     pairs["int8"] = (int8 / PROGRAM, int8 / PARAMETERS)
                 for kind, pair in pairs.items():
                     file = f"{name}.{kind}.nb" if place == "arm" else f"{name}.{kind}.x86.nb"
-                    _lite(*pair, place, out / file)
+                    to_lite(*pair, place, out / file)
                     kernels[file] = lite.kernels(out / file)
                     made.append(file)
             advance()
@@ -54,7 +54,8 @@ def run(model: ModelFolder, section: Convert, out: Path, progress: Progress) -> 
     return sizes
 
 
-def _lite(program: Path, parameters: Path, place: str, out: Path) -> None:
+def to_lite(program: Path, parameters: Path, place: str, out: Path) -> None:
+    """Write `out` (a `.nb`) for `place` ("arm" or "x86"). Raises EK404 and EK501."""
     with tempfile.TemporaryDirectory() as scratch:
         graph.write(edit.compact(graph.read(program, parameters)), Path(scratch))
         lite.optimise(Path(scratch) / PROGRAM, Path(scratch) / PARAMETERS, place, out)

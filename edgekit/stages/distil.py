@@ -29,7 +29,8 @@ HELD_OUT = 10  # every tenth picture chooses the checkpoint and teaches nothing
 class _Pictures(Sequence[NDArray[np.float32]]):
     """Pre-processed pictures, read when they are asked for: hundreds do not fit into memory.
 
-    Training needs one size: of a long line of text there is a part, not always the beginning.
+    Training needs one size: of a long line of text or a large page there is a part, not always the beginning;
+    a smaller page is filled up with zeros on the right and below, as in PaddleOCR's training.
     """
 
     def __init__(self, paths: list[Path], how: Preprocess) -> None:
@@ -40,11 +41,14 @@ class _Pictures(Sequence[NDArray[np.float32]]):
 
     def __getitem__(self, k: int) -> NDArray[np.float32]:  # type: ignore[override]
         picture = preprocess(read_image(self.paths[k]), self.how)
-        if self.how.resize.kind != "line":
+        resize = self.how.resize
+        if not any(side.is_free for side in self.how.sides):
             return picture
-        most = self.how.resize.width
-        start = int(np.random.default_rng(k).integers(picture.shape[2] - most + 1))
-        return np.ascontiguousarray(picture[:, :, start : start + most])
+        rng, spare = np.random.default_rng(k), np.asarray(picture.shape[1:]) - (resize.height, resize.width)
+        picture = np.pad(picture, ((0, 0), *((0, max(0, -int(missing))) for missing in spare)))
+        left, top = (int(rng.integers(more + 1)) for more in np.maximum(spare, 0)[::-1])
+        part = picture[:, top : top + resize.height, left : left + resize.width]
+        return np.ascontiguousarray(part)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return (self[k] for k in range(len(self)))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit import recipe as recipes
+from edgekit.backends.child import last_words
 from edgekit.data import sources
 from edgekit.data.files import sha256_of
 from edgekit.errors import EdgekitError
@@ -29,6 +30,9 @@ from edgekit.folder import (
 )
 from edgekit.recipe import Definition, Recipe
 from edgekit.tasks.text_recognition import check_classes
+
+if TYPE_CHECKING:
+    from edgekit.program.graph import Program
 
 Array = npt.NDArray[np.generic]
 
@@ -94,20 +98,16 @@ def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: st
     _check_outputs(recipe, cut.fetches)
     (name,), shape = cut.feeds, recipe.program.input_shape
     shapes = cost.shapes(cut, inputs_at={name: [1, *shape[1:]]})
-    sides = [-1, *shape[1:]]
-    if recipe.preprocess.resize.is_free:
-        sides[-1] = -1
-        if cut.shape(name)[-1] > 0:
-            raise EdgekitError(
-                "EK103",
-                f"Recipe '{recipe.name}': preprocess.resize lets the width depend on the picture, but "
-                f"{program.name} was exported for a width of {cut.shape(name)[-1]}. Leave out `widest`.",
-            )
+    free = [axis for axis, side in zip((2, 3), recipe.preprocess.sides, strict=True) if side.is_free]
+    sides = [-1 if axis in (0, *free) else side for axis, side in enumerate(shape)]
+    for axis in free:
+        _check_free(recipe, program.name, axis, cut.shape(name)[axis])
     if min(cut.shape(name)[1:]) < 0:
         # Costs and engines then see the shape that the recipe asks for, not an open one.
         cut.var(name).type.lod_tensor.tensor.dims[1:] = sides[1:]
         cost.infer_shapes(cut)
-    if recipe.preprocess.resize.is_free:
+    if free:
+        _check_largest(recipe, program.name, cut)
         shapes = {output: cut.shape(output) for output in cut.fetches}
     _check_dictionary(recipe, shapes)
     graph.write(cut, out)
@@ -130,6 +130,33 @@ def adopt(program: Path, parameters: Path, recipe: Recipe, out: Path, origin: st
         ],
     )
     ModelFolder(out, info).save_info()
+
+
+def _check_free(recipe: Recipe, program: str, axis: int, exported: int) -> None:
+    """A side that depends on the picture must be open in the program, too."""
+    if exported > 0:
+        side = {2: "height", 3: "width"}[axis]
+        other = {"line": "Leave out `widest`", "page": "Take the kind exact"}[recipe.preprocess.resize.kind]
+        raise EdgekitError(
+            "EK103",
+            f"Recipe '{recipe.name}': preprocess.resize lets the {side} depend on the picture, but "
+            f"{program} was exported for a {side} of {exported}. {other}.",
+        )
+
+
+def _check_largest(recipe: Recipe, name: str, program: Program) -> None:
+    """An op inside may have a size of its own, such as an upsampling to 160 x 160."""
+    from edgekit.program import cost
+
+    height, width = (side.most for side in recipe.preprocess.sides)
+    try:
+        cost.shapes(program, inputs_at={program.feeds[0]: [1, 3, height, width]})
+    except (ValueError, RuntimeError) as error:
+        raise EdgekitError(
+            "EK103",
+            f"Recipe '{recipe.name}': preprocess.resize asks for inputs of up to {height}x{width}, which "
+            f"{name} does not take: {last_words(str(error))}",
+        ) from error
 
 
 def _is_finite(value: Array) -> bool:

@@ -138,6 +138,10 @@ def _ranged(made: Int8, start: Int8, pictures: Sequence[Floats], progress: Progr
         ratio = float(after[name].max()) / float(before[name].max()) if before[name].any() else 1.0
         old = activations[name]
         activations[name] = old.model_copy(
-            update={"threshold": old.threshold * ratio, "maximum": old.maximum * ratio}
+            update={
+                "threshold": old.threshold * ratio,
+                "maximum": old.maximum * ratio,
+                "high": old.high * ratio if old.high else None,
+            }
         )
     return Int8(made.program, made.table.model_copy(update={"outputs": outputs, "activations": activations}))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.calibration import moments
+from edgekit.calibration import moments, segments
 from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats, readers
 from edgekit.console import Progress
@@ -68,7 +68,8 @@ def run(
         fitted, some = held_out(pictures)
         judge = Judge(first, some, partial(evaluate.importance, model.info))
         errors["removed"] = judge.error(made)
-        for method, better in recover(first, made, kept, section.recover, fitted, progress):
+        seen = segments.affordable(fitted)
+        for method, better in recover(first, made, kept, section.recover, seen, progress):
             made, errors[method] = better, judge.error(better)
         groups = [
             {"group": group.name, "channels": group.size, "removed": choice.channels[group.name]}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.backends import paddle as backend
-from edgekit.calibration import histograms
+from edgekit.calibration import histograms, segments
 from edgekit.calibration.histograms import Feed, Histogram
 from edgekit.calibration.judging import Judge, held_out
 from edgekit.calibration.readers import Floats
@@ -28,6 +28,7 @@ from edgekit.program import edit, graph
 from edgekit.program.graph import Program
 from edgekit.quantization import (
     diagnosis,
+    floors,
     kl,
     mse,
     repair,
@@ -47,12 +48,15 @@ from edgekit.stages.agreement import Agreement, picture
 from edgekit.tasks import evaluate
 
 REPAIRS = 48  # pictures at most that repairs look at
+_JUDGED = 16 * 640 * 512  # pixels of pictures that errors are measured on: each layer alone looks at them
 
 METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 
 # A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
 _LEAST_CHANNEL = 1e-3
 _ENOUGH = 1024  # values of a channel
+_LOWS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1)  # how far down levels reach, over how far up: what is tried
+_SMALL = 1.0  # the noise of a channel counts against its largest value, or this
 # From this ratio of the largest channel to the median on, a convolution's output gets a scale per channel.
 _UNEVEN = 2.0
 # With dequantized inputs and a quantized output ONNX Runtime makes one integer op of each of these, and it
@@ -70,13 +74,15 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
     pictures = [each.tensor for each in seen]
     found = calibrate(program, layers, pictures, progress)
     fitted, some = held_out(pictures)
+    fitted = segments.affordable(fitted[:REPAIRS])
+    some = segments.affordable(some, _JUDGED)
     judge = Judge(program, some, partial(evaluate.importance, model.info))
     errors: dict[str, float] = {}
     undone: list[str] = []
     count = len(pictures)
     chosen_by: Analysis | None = None
     for how, step, error, analysed in repaired(
-        model.info, program, layers, found, section, count, fitted[:REPAIRS], judge,
+        model.info, program, layers, found, section, count, fitted, judge,
         lambda: Agreement(model.info, program, seen), progress,
     ):  # fmt: skip
         errors[how] = error
@@ -86,8 +92,9 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         made, chosen_by = step, analysed or chosen_by
     if "thresholds" in section.repair:
         ranges = {name: histogram.channels for name, histogram in found.items()}
-        with progress.task("Judging outputs", len(fitted[:REPAIRS])) as advance:
-            better = repair.only_onnx(made.program, made.table, ranges, fitted[:REPAIRS], advance)
+        tops = {name: histogram.tops for name, histogram in found.items()}
+        with progress.task("Judging outputs", len(fitted)) as advance:
+            better = repair.only_onnx(made.program, made.table, ranges, tops, fitted, advance)
         made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()
@@ -275,14 +282,14 @@ def fill(
     method: str,
 ) -> Table:
     """The table: thresholds of activations by `method`, abs-max scales of weights and output channels."""
-    activations = {}
+    activations, lowest = {}, floors.floors(program)
     for name in _tensors(layers):
         histogram = found[name]
         # A tensor that is zero on all pictures: any threshold represents it.
         clip = 1.0
         if histogram.maximum > 0:
             clip = METHODS[method](histogram.counts, histogram.bin_width)
-        activations[name] = Activation(threshold=clip, maximum=histogram.maximum)
+        activations[name] = Activation(threshold=clip, maximum=histogram.maximum, floor=lowest.get(name))
     int8 = [layer for layer in layers if layer.int8]
     read_as_int8, made_as_int8 = {layer.input for layer in int8}, {layer.output for layer in int8}
     one_scale = {
@@ -303,7 +310,9 @@ def fill(
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
-        outputs[layer.output] = [float(value) for value in np.maximum(channels, least)]
+        floor = activations[layer.output].floor
+        limits = channels if floor is None else _above(floor, found[layer.output].tops)
+        outputs[layer.output] = [float(value) for value in np.maximum(limits, least)]
     return Table(
         method=method,
         pictures=pictures,
@@ -314,6 +323,22 @@ def fill(
             layer.weight: table.weight_scales(program.params[layer.weight], layer.axis) for layer in int8
         },
     )
+
+
+def _above(floor: float, tops: Floats) -> Floats:
+    """Thresholds of channels whose values matter above `floor` and reach to `tops`.
+
+    They have one zero point: the lower it is, the more levels there are above, and the further up must the
+    levels of a small channel reach.
+    """
+
+    def limits(low: float) -> Floats:
+        return np.maximum(tops, -floor / low)
+
+    def noise(low: float) -> float:
+        return float(np.square((1 + low) * limits(low) / np.maximum(tops, _SMALL)).sum())
+
+    return limits(min(_LOWS, key=noise))
 
 
 def _tensors(layers: list[Layer]) -> dict[str, int]:

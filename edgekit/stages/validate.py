@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgekit import significance
 from edgekit.backends import lite, onnx, paddle
 from edgekit.backends.paddle import Arrays
 from edgekit.console import Progress
@@ -25,9 +27,12 @@ from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
 from edgekit.program import graph
 from edgekit.quantization import table, write_paddle
 from edgekit.report.text import AGREEMENT
-from edgekit.tasks import evaluate
+from edgekit.significance import Outcome
+from edgekit.stages import worst
+from edgekit.tasks import evaluate, outcomes
 from edgekit.tasks.detection import Detections
 from edgekit.tasks.evaluate import Answer
+from edgekit.tasks.outcomes import Kept
 from edgekit.tasks.preprocessing import preprocess
 from edgekit.tasks.text_detection import Regions
 from edgekit.tasks.text_recognition import Reading
@@ -52,6 +57,8 @@ _CHANGES = (
 Metrics = dict[str, float | int | None]
 BOTH = "int8.onnx~int8.paddle"
 ORIGINAL, FLOAT = "original", "fp32.paddle"
+# Whose answers are shown beside the float original's: the first of these that was run.
+JUDGED = ("int8.onnx", "int8.paddle", "fp32.onnx", FLOAT)
 
 
 @dataclass
@@ -118,8 +125,8 @@ def run(
     out: Path,
     progress: Progress,
 ) -> str:
-    """Measure and write `validation.json` and `golden/`. Gates are judged later: a new bound needs
-    no new run. `original`: the float original's files, for a pruned model."""
+    """Measure and write `validation.json`, `outcomes.npz` and `golden/`. Gates are judged later: a new bound
+    needs no new run. `original`: the float original's files, for a pruned model."""
     info = reference.info
     name = info.name
     float_run = paddle.load(reference.program, reference.parameters)
@@ -130,8 +137,7 @@ def run(
     lite_feeds: list[Arrays] = []
     lite_references: list[Arrays] = []
     x86 = converted / f"{name}.fp32.x86.nb"
-    timed: Arrays = {}
-    typical = info.typical[info.inputs[0].name]
+    timed = {info.inputs[0].name: preprocess(read_image(images.paths[0]), info.preprocess.nominal)[None]}
     shapes: set[tuple[int, ...]] = set()
     golden = 0
     with progress.task("Validating", len(images.paths)) as advance:
@@ -140,8 +146,6 @@ def run(
             size = (picture.shape[0], picture.shape[1])
             tensor = preprocess(picture, info.preprocess)[None]
             feed = {info.inputs[0].name: tensor}
-            if not timed or list(tensor.shape) == typical:
-                timed = feed
             wanted = float_run(feed)
             float_answers.append(evaluate.answers(info, wanted, size))
             got = {ORIGINAL: wanted, **{target.name: target.run(feed) for target in targets}}
@@ -161,10 +165,12 @@ def run(
                 golden += 1
             advance()
 
-    metrics, outputs = _against_float(info, images, float_answers, targets)
+    metrics, rows = _against_float(info, images, float_answers, targets)
+    kept = contributions(info, images, float_answers, {each.name: each.answers for each in targets})
+    outcomes.save(info, kept, out)
     if both:
         metrics[BOTH] = _summary(both)
-        outputs += _outputs(BOTH, both)
+        rows += _outputs(BOTH, both)
     if lite_feeds:
         differences: dict[str, Difference] = {}
         for wanted, answer in zip(
@@ -172,16 +178,26 @@ def run(
         ):
             compare(differences, wanted, answer)
         metrics["fp32.nb"] = {**_summary(differences), "n": len(lite_feeds)}
-        outputs += _outputs("fp32.nb", differences)
+        rows += _outputs("fp32.nb", differences)
     _sizes(metrics, original or converted, converted, name)
     latency = _latency(original, converted, name, timed, progress)
     if latency is not None and latency.get("int8_ms") is not None:
         metrics["int8.onnx"]["latency_ratio"] = latency["int8_ms"] / latency.get(
             "original_ms", latency["float_ms"]
         )
-    (out / FILE).write_text(
-        json.dumps({"metrics": metrics, "outputs": outputs, "latency": latency}, indent=1) + "\n"
-    )
+    of = {ORIGINAL if pruned else FLOAT: float_answers, **{t.name: t.answers for t in targets}}
+    judged = next((name for name in JUDGED if name in of), None)
+    measured: dict[str, Any] = {
+        "metrics": metrics,
+        "intervals": intervals(kept),
+        "outputs": rows,
+        "latency": latency,
+        "agreement": _matrix(info, of, metrics, progress),
+        "judged": judged,
+        "pictures": worst.pictures(info, images, float_answers, of[judged]) if judged else [],
+        "machine": _machine(),
+    }
+    (out / FILE).write_text(json.dumps(measured, indent=1) + "\n")
     key, _ = AGREEMENT[info.task]
     told = [
         f"{target.name} {found[key]:.4f}"
@@ -206,7 +222,7 @@ def _against_float(
     info: ModelInfo, images: ImageSet, float_answers: list[Answer], targets: list[Target]
 ) -> tuple[dict[str, Metrics], list[dict[str, Any]]]:
     """Metrics of every target, and of the float program itself where there is truth; rows per raw output."""
-    first = ORIGINAL if any(target.name == FLOAT for target in targets) else FLOAT
+    first = original([target.name for target in targets])
     metrics: dict[str, Metrics] = {first: {"n": len(float_answers)}}
     names = [path.name for path in images.paths]
     if images.annotations is not None:
@@ -225,15 +241,83 @@ def _against_float(
     return metrics, outputs
 
 
+def contributions(
+    info: ModelInfo, images: ImageSet, reference: list[Answer], answers: dict[str, list[Answer]]
+) -> Kept:
+    """What each picture contributes to the figures of each target, and of the float original."""
+    names = [path.name for path in images.paths]
+    found: dict[str, dict[str, Outcome]] = {}
+    if images.annotations is not None:
+        found[original(list(answers))] = outcomes.truth(info, images.annotations, names, reference)
+    for target, got in answers.items():
+        found[target] = outcomes.agreement(info, reference, got)
+        if images.annotations is not None:
+            found[target] |= outcomes.truth(info, images.annotations, names, got)
+    return Kept(names, reference, found)
+
+
+def original(others: Iterable[str]) -> str:
+    """What the float original is called beside these other targets."""
+    return ORIGINAL if FLOAT in others else FLOAT
+
+
+def original_among(targets: Iterable[str]) -> str:
+    """What it is called where it is one of these targets itself."""
+    return ORIGINAL if ORIGINAL in targets else FLOAT
+
+
+def intervals(kept: Kept) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of every figure, and of what it lost to the float original, by target."""
+    first = kept.targets.get(original_among(kept.targets), {})
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for target, figures in kept.targets.items():
+        rows = {figure: significance.interval(outcome) for figure, outcome in figures.items()}
+        if figures is not first:
+            for figure, change, sign in _CHANGES:
+                if figure in first and figure in figures:
+                    rows[change] = significance.loss(first[figure], figures[figure], sign)
+        found[target] = {figure: asdict(row) for figure, row in rows.items() if row is not None}
+    return found
+
+
 def changes(before: Metrics, after: Metrics) -> Metrics:
     """What `after` lost to `before`, metric by metric; what one of them lacks is left out."""
     found: Metrics = {}
     for metric, change, sign in _CHANGES:
         old, new = before.get(metric), after.get(metric)
         if old is not None and new is not None:
-            # 0.97 - 0.96 is a little more than 0.01, and a gate of 0.01 must hold.
-            found[change] = round(sign * (new - old), 12)
+            # 0.97 - 0.96 is a little more than 0.01, and a gate of 0.01 must hold. Nor is there a -0.
+            found[change] = round(sign * (new - old), 12) + 0.0
     return found
+
+
+def _matrix(
+    info: ModelInfo, of: dict[str, list[Answer]], metrics: dict[str, Metrics], progress: Progress
+) -> list[dict[str, Any]]:
+    """The task's agreement of each backend's answers with every other's; `truth` is taken for the truth."""
+    key, _ = AGREEMENT[info.task]
+    pairs = [(truth, judged) for truth in of for judged in of if truth != judged]
+    first = next(iter(of))
+    rows = []
+    with progress.task("Backends with one another", len(pairs)) as advance:
+        for truth, judged in pairs:
+            value = (
+                metrics[judged][key] if truth == first else evaluate.compare(info, of[truth], of[judged])[key]
+            )
+            rows.append({"truth": truth, "judged": judged, "value": value})
+            advance()
+    return rows
+
+
+def _machine() -> dict[str, Any]:
+    from edgekit import cpu
+
+    return {
+        "cpu": cpu.model(),
+        "cores": cpu.cores(),
+        "features": sorted(cpu.flags() & cpu.FEATURES),
+        "system": platform.platform(),
+    }
 
 
 def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool) -> list[Target]:
@@ -247,17 +331,22 @@ def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool
             found.append(Target(f"{kind}.onnx", onnx.load(file), base))
     folder = exported.path / table.INT8
     if folder.is_dir() and (exported.path / table.FILE).is_file():
-        simulation = scratch / "simulation"
-        simulation.mkdir()
-        int8 = graph.read(folder / PROGRAM, folder / PARAMETERS)
-        graph.write(write_paddle.simulated(int8), simulation)
-        # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
-        run_int8 = paddle.load(simulation / PROGRAM, simulation / PARAMETERS, optimise=False)
-        for file in simulation.iterdir():
-            file.unlink()
-        simulation.rmdir()
-        found.append(Target("int8.paddle", run_int8))
+        found.append(Target("int8.paddle", simulation(folder, scratch)))
     return found
+
+
+def simulation(folder: Path, scratch: Path) -> Callable[[Arrays], Arrays]:
+    """Paddle's simulation of a quantized program, which is what the int8 `.nb` is made from."""
+    written = scratch / "simulation"
+    written.mkdir()
+    int8 = graph.read(folder / PROGRAM, folder / PARAMETERS)
+    graph.write(write_paddle.simulated(int8), written)
+    # Paddle's graph passes would rewrite quantize_linear: the simulation runs the ops as written.
+    run = paddle.load(written / PROGRAM, written / PARAMETERS, optimise=False)
+    for file in written.iterdir():
+        file.unlink()
+    written.rmdir()
+    return run
 
 
 def _summary(differences: dict[str, Difference]) -> Metrics:

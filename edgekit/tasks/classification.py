@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.significance import Outcome, Ratio
+
 Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 
@@ -22,6 +24,10 @@ def topk(probabilities: Floats, k: int) -> tuple[Indices, Floats]:
 
 def _share(hits: NDArray[np.bool_]) -> float | None:
     return float(hits.mean()) if hits.size else None
+
+
+def _outcome(hits: NDArray[np.bool_]) -> Ratio:
+    return Ratio(hits.astype(float), np.ones(len(hits)))
 
 
 def top1_agreement(reference: Floats, got: Floats) -> float | None:
@@ -50,10 +56,32 @@ def kl_divergence(reference: Floats, got: Floats, eps: float = 1e-10) -> float |
     """
     if len(reference) == 0:
         return None
+    # Rounding can leave -1e-17 for two equal rows.
+    return max(0.0, float(_divergences(reference, got, eps).mean()))
+
+
+def _divergences(reference: Floats, got: Floats, eps: float = 1e-10) -> NDArray[np.float64]:
     p, q = (np.maximum(values.astype(np.float64), eps) for values in (reference, got))
     p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
-    # Rounding can leave -1e-17 for two equal rows.
-    return max(0.0, float((p * np.log(p / q)).sum(axis=1).mean()))
+    return np.asarray((p * np.log(p / q)).sum(axis=1))
+
+
+def agreement_outcomes(reference: Floats, got: Floats, threshold: float = 0.5) -> dict[str, Outcome]:
+    """What each picture contributes to the agreement with the reference; see the functions above."""
+    best = topk(reference, 1)[0][:, 0]
+    same = np.asarray(best == topk(got, 1)[0][:, 0])
+    sure = reference.max(axis=1, initial=0) >= threshold
+    return {
+        "top1_agreement": _outcome(same),
+        "top1_agreement_sure": Ratio((same & sure).astype(float), sure.astype(float)),
+        "top5_agreement": _outcome((topk(got, 5)[0] == best[:, None]).any(axis=1)),
+        "kl_divergence": Ratio(_divergences(reference, got), np.ones(len(got))),
+    }
+
+
+def truth_outcomes(probabilities: Floats, labels: Indices) -> dict[str, Outcome]:
+    """What each picture contributes to top1 and top5."""
+    return {f"top{k}": _outcome((topk(probabilities, k)[0] == labels[:, None]).any(axis=1)) for k in (1, 5)}
 
 
 def topk_accuracy(probabilities: Floats, labels: Indices, k: int) -> float | None:

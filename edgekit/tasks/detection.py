@@ -17,11 +17,13 @@ from pycocotools.cocoeval import COCOeval
 
 from edgekit.errors import EdgekitError
 from edgekit.folder import DetectionPost
+from edgekit.significance import Outcome, Ranking, Ratio
 from edgekit.tasks.nms import area, multiclass_nms, paired_iou
 
 SURE = 0.5  # a reference detection from this score on counts as truth
 SEEN = 0.25  # what an application would still draw
 MAX_DETECTIONS = 100  # per picture, as COCO counts
+IOU = np.linspace(0.5, 0.95, 10)  # the overlaps that COCO's AP is the mean over
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,40 @@ def same_class(truth: Sequence[Detections], got: Sequence[Detections]) -> float 
     One anchor may answer with two classes and one box; of equally good boxes the same class counts.
     None without a true box.
     """
-    hits: list[bool] = []
+    hits = np.concatenate([np.zeros(0, bool), *_same_class(truth, got)])
+    return float(np.mean(hits)) if len(hits) else None
+
+
+def _same_class(truth: Sequence[Detections], got: Sequence[Detections]) -> list[NDArray[np.bool_]]:
+    """For each picture and true box, whether it was found with its class."""
+    hits = []
     for true, found in zip(truth, got, strict=True):
         seen = found.pick(found.scores >= SEEN)
         overlap = np.nan_to_num(paired_iou(true.boxes[:, None], seen.boxes[None]))
         alike = np.where(true.classes[:, None] == seen.classes[None], overlap, 0).max(axis=1, initial=0)
-        hits.extend((alike >= 0.5) & (alike >= overlap.max(axis=1, initial=0)))
-    return float(np.mean(hits)) if hits else None
+        hits.append((alike >= 0.5) & (alike >= overlap.max(axis=1, initial=0)))
+    return hits
+
+
+def agreement_outcomes(
+    reference: Sequence[Detections], got: Sequence[Detections], threshold: float = SURE
+) -> dict[str, Outcome]:
+    """What each picture contributes to the figures of `agreement_ap`."""
+    truth = [_sure(item, threshold) for item in reference]
+    records = [
+        _annotation(image, box, int(label))
+        for image, item in enumerate(truth)
+        for box, label in zip(item.boxes, item.classes, strict=True)
+    ]
+    ranking = _ranking(records, _found(got), len(truth))
+    hits = _same_class(truth, got)
+    return {
+        "agreement_ap": ranking,
+        "agreement_ap50": ranking.at50,
+        "same_class": Ratio(
+            np.asarray([each.sum() for each in hits], float), np.asarray([len(each) for each in hits], float)
+        ),
+    }
 
 
 def ap_on_coco(
@@ -131,6 +160,20 @@ def ap_on_coco(
     categories that the model does not know, and classes that the file does not know, are left out.
     Raises EK401 (no such file) and EK408 (not COCO, no common category, pictures not in it).
     """
+    truth = _true_boxes(annotations, names, labels)
+    n = sum(not item["iscrowd"] for item in truth)
+    return {**_evaluate(truth, _found(detections), len(names)), "ap_n": n}
+
+
+def outcomes_on_coco(
+    annotations: Path, names: Sequence[str], labels: Sequence[str], detections: Sequence[Detections]
+) -> dict[str, Outcome]:
+    """What each picture contributes to the AP of `ap_on_coco`, which also says what is raised."""
+    ranking = _ranking(_true_boxes(annotations, names, labels), _found(detections), len(names))
+    return {"ap": ranking, "ap50": ranking.at50}
+
+
+def _true_boxes(annotations: Path, names: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
     raw = _read_coco(annotations)
     wanted = {_plain(label): index for index, label in enumerate(labels)}
     classes = {
@@ -159,8 +202,7 @@ def ap_on_coco(
             box = (x, y, x + width, y + height)
             crowd = bool(item.get("iscrowd", 0))
             truth.append(_annotation(rows[item["image_id"]], box, classes[item["category_id"]], crowd))
-    n = sum(not item["iscrowd"] for item in truth)
-    return {**_evaluate(truth, _found(detections), len(names)), "ap_n": n}
+    return truth
 
 
 def _sure(item: Detections, threshold: float) -> Detections:
@@ -220,17 +262,10 @@ def _evaluate(
     truth: list[dict[str, Any]], found: list[dict[str, Any]], images: int
 ) -> dict[str, float | None]:
     """`ap` and `ap50` of COCO records; the mean runs over categories with at least one true box."""
-    categories = sorted({item["category_id"] for item in truth})
-    if not categories:
+    if not truth:
         return {"ap": None, "ap50": None}
+    evaluation = _matched(truth, found, images)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            _dataset(truth, categories, images), _dataset(found, categories, images), "bbox"
-        )
-        # Only the figures that are asked for: all sizes, 100 detections a picture.
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.params.maxDets = [MAX_DETECTIONS]
-        evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"]  # [IoU, recall, category, area, maxDets]; -1: no true box
     result: dict[str, float | None] = {}
@@ -239,6 +274,58 @@ def _evaluate(
         # pycocotools adds an epsilon to each denominator; a perfect answer should still read 1.
         result[name] = round(float(valid.mean()), 12) if valid.size else None
     return result
+
+
+def _matched(truth: list[dict[str, Any]], found: list[dict[str, Any]], images: int) -> Any:
+    """A COCOeval that has matched detections with true boxes, picture by picture."""
+    categories = sorted({item["category_id"] for item in truth})
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(
+            _dataset(truth, categories, images), _dataset(found, categories, images), "bbox"
+        )
+        # Only the figures that are asked for: all sizes, 100 detections a picture.
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.evaluate()
+    return evaluation
+
+
+def _ranking(truth: list[dict[str, Any]], found: list[dict[str, Any]], images: int) -> Ranking:
+    """What pycocotools' AP is computed from. Detections behind a category's last hit are left out: they
+    change no AP, whatever pictures are drawn."""
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("picture", "category", "hit", "ignored")}
+    true_picture: list[int] = []
+    true_category: list[int] = []
+    by_category: dict[int, list[dict[str, Any]]] = {}
+    for item in _matched(truth, found, images).evalImgs if truth else ():
+        if item is not None:  # neither a detection nor a true box of this category on this picture
+            by_category.setdefault(item["category_id"], []).append(item)
+    for category, items in sorted(by_category.items()):
+        scores = np.concatenate([item["dtScores"] for item in items])
+        order = np.argsort(-scores, kind="mergesort")
+        hit = np.concatenate([item["dtMatches"] for item in items], axis=1).T[order] > 0
+        ignored = np.concatenate([item["dtIgnore"] for item in items], axis=1).T[order].astype(bool)
+        picture = np.repeat([item["image_id"] for item in items], [len(item["dtScores"]) for item in items])
+        hits = np.flatnonzero((hit & ~ignored).any(axis=1))
+        kept = slice(0, hits[-1] + 1 if len(hits) else 0)
+        columns["picture"].append(picture[order][kept])
+        columns["category"].append(np.full(len(picture[order][kept]), category))
+        columns["hit"].append(hit[kept])
+        columns["ignored"].append(ignored[kept])
+        for item in items:
+            count = int((np.asarray(item["gtIgnore"]) == 0).sum())
+            true_picture += [item["image_id"]] * count
+            true_category += [category] * count
+    empty = np.zeros((0, len(IOU)), bool)
+    return Ranking(
+        images,
+        np.concatenate([*columns["picture"], np.zeros(0)]).astype(np.int32),
+        np.concatenate([*columns["category"], np.zeros(0)]).astype(np.int32),
+        np.concatenate([empty, *columns["hit"]]),
+        np.concatenate([empty, *columns["ignored"]]),
+        np.asarray(true_picture, np.int32),
+        np.asarray(true_category, np.int32),
+    )
 
 
 def _dataset(records: list[dict[str, Any]], categories: list[int], images: int) -> Any:

@@ -53,6 +53,19 @@ def compare(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer])
     return {**TASKS[info.task].compare(info, reference, got), "n": len(got)}
 
 
+def worst(info: ModelInfo, reference: Sequence[Answer], got: Sequence[Answer]) -> list[tuple[int, float]]:
+    """Single pictures by how far `got` is from the reference: (index, the metric that `Task.single` names),
+    the worst first. Where it cannot be measured, for the reference is sure of nothing, a picture is left out.
+    """
+    metric, sign = TASKS[info.task].single
+    found: list[tuple[int, float]] = []
+    for index, (wanted, answer) in enumerate(zip(reference, got, strict=True)):
+        value = TASKS[info.task].compare(info, [wanted], [answer])[metric]
+        if value is not None:
+            found.append((index, float(value)))
+    return sorted(found, key=lambda item: -sign * item[1])
+
+
 def truth(info: ModelInfo, annotations: Path, names: Sequence[str], got: Sequence[Answer]) -> Metrics:
     """Metrics against a user's labels; names are the pictures' file names, in the order of `got`.
 
@@ -196,17 +209,19 @@ def _boxes(items: Sequence[Answer]) -> list[Detections]:
 def _box_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
     post, resize = info.postprocess, info.preprocess.resize
     assert isinstance(post, DetectionPost)
-    _check_whole(info)
+    _check_whole(info, "exact")
     boxes = _output(outputs, post.boxes, (1, None, 4))
     scores = _output(outputs, post.scores, (1, None, len(boxes)))
     return detection.postprocess(boxes, scores, post, (resize.height, resize.width), image_size)
 
 
-def _check_whole(info: ModelInfo) -> None:
+def _check_whole(info: ModelInfo, *kinds: str) -> None:
     """Only where the input shows the whole picture do places in it say where things are in the picture."""
-    if info.preprocess.resize.kind != "exact" or info.preprocess.crop is not None:
+    if info.preprocess.resize.kind not in kinds or info.preprocess.crop is not None:
         raise EdgekitError(
-            "EK409", "A detector's preprocess must stretch the whole picture (resize.kind exact, no crop)."
+            "EK409",
+            "A detector's preprocess must show the whole picture (resize.kind "
+            f"{' or '.join(kinds)}, no crop).",
         )
 
 
@@ -244,7 +259,7 @@ def _regions(items: Sequence[Answer]) -> list[Regions]:
 
 def _text_answers(info: ModelInfo, outputs: Outputs, image_size: tuple[int, int]) -> Answer:
     assert isinstance(info.postprocess, TextDetectionPost)
-    _check_whole(info)
+    _check_whole(info, "exact", "page")
     pixels = _output(outputs, info.postprocess.map, (1, 1, None, None))[0]
     return text_detection.postprocess(pixels, info.postprocess, image_size)
 
@@ -293,17 +308,19 @@ def _line_json(info: ModelInfo, answer: Answer) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Task:
-    """The four functions that a task consists of."""
+    """The four functions that a task consists of, and the metric that ranks single pictures: agreement with
+    the reference (-1, more is better) or distance from it (1)."""
 
     answers: Callable[[ModelInfo, Outputs, tuple[int, int]], Answer]
     compare: Callable[[ModelInfo, Sequence[Answer], Sequence[Answer]], Metrics]
     truth: Callable[[ModelInfo, Path, Sequence[str], Sequence[Answer]], Metrics]
     answer_json: Callable[[ModelInfo, Answer], dict[str, Any]]
+    single: tuple[str, int]
 
 
 TASKS: dict[str, Task] = {
-    "classification": Task(_class_answers, _class_compare, _class_truth, _class_json),
-    "detection": Task(_box_answers, _box_compare, _box_truth, _box_json),
-    "text_detection": Task(_text_answers, _text_compare, _text_truth, _text_json),
-    "text_recognition": Task(_line_answers, _line_compare, _line_truth, _line_json),
+    "classification": Task(_class_answers, _class_compare, _class_truth, _class_json, ("kl_divergence", 1)),
+    "detection": Task(_box_answers, _box_compare, _box_truth, _box_json, ("agreement_ap", -1)),
+    "text_detection": Task(_text_answers, _text_compare, _text_truth, _text_json, ("agreement_hmean", -1)),
+    "text_recognition": Task(_line_answers, _line_compare, _line_truth, _line_json, ("agreement_cer", 1)),
 }

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.errors import EdgekitError
-from edgekit.folder import Preprocess, Resize
+from edgekit.folder import PageResize, Preprocess, Resize
 
 # Intel's IPP has a cubic of its own, which no ARM board has and whose last bits depend on the CPU: pictures
 # would differ by one level in 3 of 100 values, and an int8 network's answers with them.
@@ -26,13 +26,15 @@ INTERPOLATION: dict[str, int] = {
 LONGEST_SIDE = 32767
 
 
-def resized_size(height: int, width: int, resize: Resize) -> tuple[int, int]:
+def resized_size(height: int, width: int, resize: Resize | PageResize) -> tuple[int, int]:
     """Height and width in pixels after `resize`, without the filling of a line.
 
     `short`: as PaddleClas's ResizeImage with resize_short, both sides are
     int(round(side * (short / min(height, width)))), Python's rounding (half to even).
-    `line`: as PaddleOCR's resize_norm_img.
+    `line`: as PaddleOCR's resize_norm_img. `page`: as its DetResizeForTest (see `page_size`).
     """
+    if isinstance(resize, PageResize):
+        return page_size(height, width, resize)
     if resize.kind == "exact":
         return resize.height, resize.width
     if resize.kind == "line":
@@ -49,6 +51,25 @@ def line_width(height: int, width: int, resize: Resize) -> int:
     """
     wanted = int(resize.height * max(resize.width / resize.height, width / float(height)))
     return min(wanted, resize.widest or resize.width)
+
+
+def page_size(height: int, width: int, resize: PageResize) -> tuple[int, int]:
+    """Height and width in pixels of the network's input for a page of height x width pixels.
+
+    As PaddleOCR's DetResizeForTest: sides are cut to whole pixels after each change of scale; to multiples
+    they are rounded by Python (half to even), and one is the least.
+    """
+    sides = (height, width)
+    if resize.shortest is not None and min(sides) < resize.shortest:
+        sides = _scaled(sides, resize.shortest / min(sides))
+    if max(sides) > resize.longest:
+        sides = _scaled(sides, resize.longest / max(sides))
+    height, width = (max(round(side / resize.multiple), 1) * resize.multiple for side in sides)
+    return height, width
+
+
+def _scaled(sides: tuple[int, int], ratio: float) -> tuple[int, int]:
+    return int(sides[0] * ratio), int(sides[1] * ratio)
 
 
 def centre_crop(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
@@ -92,7 +113,7 @@ def preprocess(image: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32
         resized = resized[:, :, ::-1]
     mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
     pixels = (resized.astype(np.float32) * np.float32(spec.scale) - mean) / std
-    if spec.resize.kind == "line":
+    if isinstance(spec.resize, Resize) and spec.resize.kind == "line":
         missing = line_width(image.shape[0], image.shape[1], spec.resize) - width
         pixels = np.pad(pixels, ((0, 0), (0, missing), (0, 0)))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import EdgekitError
 from edgekit.folder import TextDetectionPost
+from edgekit.significance import Outcome, Ratio
 
 Floats = NDArray[np.float32]
 Polygons = Sequence[NDArray[Any]]  # each [points, 2], x y, at least three points
@@ -183,6 +184,32 @@ def scores(truth: Sequence[Polygons], got: Sequence[Regions]) -> dict[str, float
     }
 
 
+def agreement_outcomes(reference: Sequence[Regions], got: Sequence[Regions]) -> dict[str, Outcome]:
+    """What each picture contributes to the figures of `agreement`."""
+    found = _outcomes([list(item.quads) for item in reference], got)
+    return {f"agreement_{name}": found[name] for name in ("hmean", "hmean75")}
+
+
+def outcomes_on_labels(labels: Path, names: Sequence[str], got: Sequence[Regions]) -> dict[str, Outcome]:
+    """What each picture contributes to the figures of `scores_on_labels`, which also says what is raised."""
+    return _outcomes(_polygons(labels, names), got)
+
+
+def _outcomes(truth: Sequence[Polygons], got: Sequence[Regions]) -> dict[str, Outcome]:
+    true = np.asarray([len(each) for each in truth], float)
+    found = np.asarray([len(item.quads) for item in got], float)
+    all_overlaps = [overlaps(each, list(item.quads)) for each, item in zip(truth, got, strict=True)]
+    hits, hits75 = (
+        np.asarray([float(len(pairs(overlap, least))) for overlap in all_overlaps]) for least in (0.5, 0.75)
+    )
+    return {
+        "hmean": Ratio(hits + hits, true + found),
+        "hmean75": Ratio(hits75 + hits75, true + found),
+        "precision": Ratio(hits, found),
+        "recall": Ratio(hits, true),
+    }
+
+
 def read_labels(path: Path) -> dict[str, list[NDArray[np.float64]]]:
     """PaddleOCR's labels, `picture<TAB>[{"transcription": ..., "points": [[x, y], ...]}, ...]` a line:
     file name without folder -> polygons, each [points, 2] in pixels.
@@ -228,10 +255,14 @@ def scores_on_labels(
 
     Raises EK401 and EK408.
     """
+    return scores(_polygons(labels, names), got)
+
+
+def _polygons(labels: Path, names: Sequence[str]) -> list[list[NDArray[np.float64]]]:
     known = read_labels(labels)
     unknown = [name for name in names if Path(name).name not in known]
     if unknown:
         raise EdgekitError(
             "EK408", f"{labels} has no line for {len(unknown)} of the pictures: {', '.join(unknown[:5])}."
         )
-    return scores([known[Path(name).name] for name in names], got)
+    return [known[Path(name).name] for name in names]

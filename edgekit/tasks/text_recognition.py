@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgekit.errors import EdgekitError
 from edgekit.folder import TextRecognitionPost
+from edgekit.significance import Outcome, Ratio
 
 BLANK = 0  # CTC's class for "no new character"
 _EMPTY = 0.001  # how much a step counts that is no letter's
@@ -116,6 +117,26 @@ def scores(truth: Sequence[str], got: Sequence[Reading]) -> dict[str, float | in
     return {"exact": exact, "cer": cer, "cer_n": sum(map(len, wanted))}
 
 
+def agreement_outcomes(reference: Sequence[Reading], got: Sequence[Reading]) -> dict[str, Outcome]:
+    """What each line contributes to the figures of `agreement`."""
+    exact, cer = _outcomes([item.text for item in reference], [item.text for item in got])
+    return {"agreement_exact": exact, "agreement_cer": cer}
+
+
+def outcomes_on_labels(labels: Path, names: Sequence[str], got: Sequence[Reading]) -> dict[str, Outcome]:
+    """What each line contributes to the figures of `scores_on_labels`, which also says what is raised."""
+    truth = [normalised(text) for text in _texts(labels, names)]
+    exact, cer = _outcomes(truth, [normalised(item.text) for item in got])
+    return {"exact": exact, "cer": cer}
+
+
+def _outcomes(truth: Sequence[str], got: Sequence[str]) -> tuple[Ratio, Ratio]:
+    pairs = list(zip(truth, got, strict=True))
+    same = np.asarray([a == b for a, b in pairs], float)
+    wrong = np.asarray([edits(a, b) for a, b in pairs], float)
+    return Ratio(same, np.ones(len(pairs))), Ratio(wrong, np.asarray([len(a) for a in truth], float))
+
+
 def read_labels(path: Path) -> dict[str, str]:
     """PaddleOCR's labels for recognition, `picture<TAB>text` a line: file name without folder -> text.
 
@@ -149,10 +170,14 @@ def scores_on_labels(
 
     Raises EK401 and EK408.
     """
+    return scores(_texts(labels, names), got)
+
+
+def _texts(labels: Path, names: Sequence[str]) -> list[str]:
     known = read_labels(labels)
     unknown = [name for name in names if Path(name).name not in known]
     if unknown:
         raise EdgekitError(
             "EK408", f"{labels} has no line for {len(unknown)} of the pictures: {', '.join(unknown[:5])}."
         )
-    return scores([known[Path(name).name] for name in names], got)
+    return [known[Path(name).name] for name in names]

@@ -59,7 +59,7 @@ def text_detector() -> bytes:
         helper.make_node("Sub", ["scaled", "middle"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["map"]),
     ]
-    return _model(nodes, {"steep": np.float32(-30), "middle": np.float32(10)}, (SIDE, SIDE), ["map"])
+    return _model(nodes, {"steep": np.float32(-30), "middle": np.float32(10)}, ("h", "w"), ["map"])
 
 
 def recogniser(letters: str = "abc") -> bytes:
@@ -114,9 +114,13 @@ def _exact(side: int) -> dict[str, Any]:
     return {"kind": "exact", "height": side, "width": side, "interpolation": "linear"}
 
 
+def _page(side: int, longest: int) -> dict[str, Any]:
+    return {**_exact(side), "kind": "page", "longest": longest, "multiple": 32}
+
+
 _PARTS: dict[str, dict[str, Any]] = {
     "det": {
-        "task": "text_detection", "labels": ["text"], "resize": _exact(SIDE),
+        "task": "text_detection", "labels": ["text"], "resize": _page(SIDE, 2 * SIDE),
         "postprocess": {"kind": "text_detection", "map": "map"},
     },
     "cls": {

@@ -310,3 +310,15 @@ def test_inputs_need_no_run() -> None:
     assert [set(found) for _, found in both] == [{"x", "a.raw"}] * 2
     wanted = values(program, images, "a.raw")["a.raw"]
     np.testing.assert_allclose(np.concatenate([found["a.raw"] for _, found in both]), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "together"), [(32, 8), (224, 8), (416, 2), (960, 1)])
+def test_large_pictures_come_in_smaller_batches(side: int, together: int) -> None:
+    """So that memory does not grow with them."""
+    net = Net(3, -1, -1)
+    program = net.done(net.relu("x"))
+    given = [np.full((3, side, side), k, np.float32) for k in range(9)]
+    found = list(moments.batches(given, program))
+    assert [start for start, _ in found] == list(range(0, 9, together))
+    assert max(len(batch) for _, batch in found) == together
+    assert [float(p[0, 0, 0]) for _, batch in found for p in batch] == list(range(9))

@@ -36,7 +36,16 @@ def test_help_imports_nothing_heavy(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], *([name] for name in COMMANDS), ["recipes", "show"], ["bundle", "pack"]], ids=" ".join
+    "arguments",
+    [
+        [],
+        *([name] for name in COMMANDS),
+        ["recipes", "show"],
+        ["bundle", "pack"],
+        ["results", "update"],
+        ["results", "table"],
+    ],
+    ids=" ".join,
 )
 def test_every_help_has_an_example(arguments: list[str]) -> None:
     result = CliRunner().invoke(edgekit, [*arguments, "--help"])

@@ -128,13 +128,14 @@ def test_the_box_of_a_line_holds_its_letters_through_every_perspective(
         # Squares: their corners are corners of the box, which those of letters are not.
         square = fonts.Ink(np.full((60, 250), 255, np.float32), 0, -60)
         assert sheet.write("x", square if seed % 2 else fonts.ink(face, "HEMH"), 70, 130, white)
-        canvas = np.zeros((pages.SIDE, pages.SIDE, 3), np.float32)
-        (line,) = pages.place(canvas, sheet, pages.perspective(sheet, rng, 0.4, 0.2, 0.9))
-        assert line.corners.min() >= 0 and line.corners.max() <= pages.SIDE
+        height, width = pages.SHAPES[seed % 3]
+        canvas = np.zeros((height, width, 3), np.float32)
+        (line,) = pages.place(canvas, sheet, pages.perspective(sheet, rng, (height, width), 0.4, 0.2, 0.9))
+        assert line.corners.min() >= 0 and (line.corners.max(axis=0) <= (width, height)).all()
         # Coverage of each pixel by the quad, on a grid four times as fine.
-        fine = np.zeros((pages.SIDE * 4, pages.SIDE * 4), np.uint8)
+        fine = np.zeros((height * 4, width * 4), np.uint8)
         cv2.fillPoly(fine, [np.rint(line.corners * 4 - 0.5).astype(np.int32)], 1)
-        inside = fine.reshape(pages.SIDE, 4, pages.SIDE, 4).mean(axis=(1, 3))
+        inside = fine.reshape(height, 4, width, 4).mean(axis=(1, 3))
         bright = canvas[..., 0] / 255
         assert bright[inside == 0].max() < 0.5
         if seed % 2:
@@ -146,13 +147,16 @@ def test_pages_obey_their_rules(cache: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     got = prepare(SPEC, "evaluation", 10, 3, cache, True, print, lambda *args: seen.append(args))
     assert seen[-1][1:] == (10, 10) and len(got.paths) == 10 and got.name == "rendered pages"
-    assert {read_image(path).shape for path in got.paths} == {(960, 960, 3)}
+    sizes = [read_image(path).shape[:2] for path in got.paths]
+    assert sizes[:4] == [(960, 960), (960, 720), (720, 960), (960, 960)]
     assert got.annotations is not None
     labels = read_labels(got.annotations)
     assert set(labels) == {path.name for path in got.paths}
     assert min(map(len, labels.values())) >= 1 and sum(map(len, labels.values())) > 60
-    everything = np.concatenate([quad for quads in labels.values() for quad in quads])
-    assert everything.min() >= -10 and everything.max() <= 970, "but for the margin"
+    for path, (height, width) in zip(got.paths, sizes, strict=True):
+        corners = np.concatenate(labels[path.name])
+        assert corners.min() >= -10, "but for the margin"
+        assert (corners.max(axis=0) <= (width + 10, height + 10)).all()
     text = got.annotations.read_text(encoding="utf-8")
     assert re.search("[\u4e00-\u9fff]", text), "Chinese is written as such"
     other = corpus.corpus("training")

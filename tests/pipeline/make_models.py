@@ -65,17 +65,49 @@ class Reader(nn.Layer):
         return nn.functional.softmax(6 * self.head(nn.functional.relu(self.mix(steps))))
 
 
+class Finder(nn.Layer):
+    """A map as large as the picture, whose sides are multiples of 8: two scales, added and upsampled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.deep = Backbone(), block(32, 32, 1, nn.ReLU, 2)
+        self.mix, self.up = block(32, 16, 1, nn.ReLU), nn.Conv2DTranspose(16, 8, 2, 2)
+        self.head = nn.Conv2DTranspose(8, 1, 2, 2)
+
+    def forward(self, x: Any) -> Any:
+        features = self.body(x)
+        context = nn.functional.interpolate(self.deep(features), scale_factor=2, mode="nearest")
+        found = nn.functional.relu(self.up(self.mix(features + context)))
+        return nn.functional.sigmoid(8 * self.head(found))
+
+
+class FixedFinder(Finder):
+    """The same, but for its upsampling to one size, whatever the picture's."""
+
+    def forward(self, x: Any) -> Any:
+        features = self.body(x)
+        size = [SIDE // 4, SIDE // 4]
+        context = nn.functional.interpolate(self.deep(features), size=size, mode="nearest")
+        return nn.functional.sigmoid(self.head(nn.functional.relu(self.up(self.mix(features + context)))))
+
+
 def main(root: Path) -> None:
-    nets = (("classifier", Classifier, SIDE), ("detector", Detector, SIDE), ("reader", Reader, None))
-    for name, make, width in nets:
+    nets = (
+        ("classifier", Classifier, (SIDE, SIDE)),
+        ("detector", Detector, (SIDE, SIDE)),
+        ("reader", Reader, (16, None)),
+        ("finder", Finder, (None, None)),
+        ("fixed_finder", FixedFinder, (None, None)),
+    )
+    for name, make, sides in nets:
         paddle.seed(7)
         net = make()
         # Statistics of some inputs, so that activations neither die nor saturate.
         net.train()
         for _ in range(20):
-            net(paddle.randn([16, 3, 16 if width is None else SIDE, SIDE]))
+            net(paddle.randn([16, 3, *(side or SIDE for side in sides)]))
         net.eval()
-        spec = [paddle.static.InputSpec([None, 3, 16 if width is None else SIDE, width], "float32", "x")]
+        spec = [paddle.static.InputSpec([None, 3, *sides], "float32", "x")]
         paddle.jit.save(net, str(root / name / "model"), input_spec=spec)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from edgekit.folder import ModelFolder
 from edgekit.tasks.preprocessing import preprocess
+from tests.report.page import Page
 
 Cli = Callable[..., Any]
 STAGES = ("fetch", "quantize", "export", "convert", "validate")
@@ -60,7 +61,7 @@ def test_the_bundle_is_laid_out_as_designed(world: Any) -> None:
     golden |= {f"golden/{k}/{kind}.onnx.probabilities.npy" for k in range(3) for kind in ("fp32", "int8")}
     programs = {f"inference.{end}" for end in ("pdmodel", "pdiparams")}
     assert names == golden | {
-        "manifest.json", "labels.txt", "report.html", "report.json", "junit.xml",
+        "manifest.json", "labels.txt", "outcomes.npz", "report.html", "report.json", "junit.xml",
         "tiny.fp32.onnx", "tiny.int8.onnx", "tiny.fp32.nb", "tiny.int8.nb",
         "paddle/model.json", "paddle/quantization.json", "paddle/analysis.json",
         *(f"paddle/{name}" for name in programs), *(f"paddle/int8/{name}" for name in programs),
@@ -90,6 +91,30 @@ def test_the_same_figures_everywhere(world: Any) -> None:
         assert metrics[f"int8.{kind}"]["size_ratio"] == after.stat().st_size / before.stat().st_size
     for gate in report["gates"]:
         assert metrics[gate["target"]][gate["metric"]] == gate["measured"]
+    # As JUnit and the page have them: unrounded.
+    told = {
+        (found["target"], found["metric"], found["bound"]): float(found["measured"])
+        for case in ET.parse(world.bundle / "junit.xml").iter("testcase")
+        for found in [{item.get("name"): item.get("value") for item in case.iter("property")}]
+    }
+    page = Page((world.bundle / "report.html").read_text(encoding="utf-8"))
+    shown = {(row[1], row[2], row[4]): float(row[3]) for row in page.tables["gates"][1:]}
+    wanted = {(gate["target"], gate["metric"], gate["bound"]): gate["measured"] for gate in manifest["gates"]}
+    assert told == shown == wanted
+    assert page.metrics() == {
+        target: {name: str(value) if value is not None else "not measured" for name, value in of.items()}
+        for target, of in manifest["metrics"].items()
+    }
+    files = {row[0]: (row[1], int(row[2]), row[3]) for row in page.tables["files"][1:]}
+    assert files == {
+        file["name"]: (file["role"], file["bytes"], file["sha256"])
+        for file in manifest["files"]
+        if file["role"] != "report"
+    }
+    float_row, int8_row = page.tables["step-by-step"][1:]
+    assert int(int8_row[5]) == (world.bundle / "tiny.int8.onnx").stat().st_size
+    assert int(float_row[6]) == (world.bundle / "tiny.fp32.nb").stat().st_size
+    assert float(int8_row[9]) == metrics["int8.onnx"]["top1_agreement"]
 
 
 def test_golden_vectors(world: Any) -> None:
@@ -193,7 +218,7 @@ def test_a_failing_gate_is_exit_3_with_a_bundle(world: Any, edgekit: Cli, tmp_pa
     )
     assert done.code == 3
     error = done.error()
-    assert error.startswith("error EK301: 2 gate(s) failed: int8.onnx cosine is 0.9")
+    assert error.startswith("error EK301: 2 gate(s) failed: int8.onnx cosine is ")
     assert "asked for >= 1.5" in error
     assert all(line.endswith("(cached)") for line in done.err.splitlines()[:-1])  # a bound needs no new run
     manifest = check_bundle(out)

@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edgekit import cpu
 from edgekit.calibration import judging, moments, readers
 from edgekit.calibration.judging import Reference, loss, raw_outputs
 from edgekit.program.graph import Program
@@ -171,24 +170,6 @@ def test_each_group_alone(make: Callable[[], Program]) -> None:
             wanted = everywhere(found, set(ranking[: point.removed]))
             assert wanted > 1e-4
             assert point.loss == pytest.approx(wanted, rel=1e-3)
-
-
-def test_an_error_ends_every_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the walks side by side the one that fails is not waited for until the others are through."""
-    program = simple()
-    found, done = probe(program, raw_outputs(program)), []
-    rankings = {name: [int(a) for a in group.atoms] for name, group in nets.groups(program).items()}
-    rankings = {f"{name} {k}": ranking for k in range(20) for name, ranking in rankings.items() if ranking}
-    monkeypatch.setattr(cpu, "cores", lambda: 2)
-
-    def advance() -> None:
-        done.append(1)
-        if len(done) == 3:
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        sensitivity.measure(found, rankings, {name: [1] for name in rankings}, advance)
-    assert len(done) < len(rankings) / 2
 
 
 def test_what_nobody_looks_at_costs_nothing() -> None:

@@ -257,7 +257,7 @@ def test_the_command(world: Any, inside: Cli, tmp_path: Path) -> None:
     # A bundle as it is, with pictures of one's own.
     done = inside("analyze", world.bundle, "--data", world.pictures, "--out", tmp_path / "b")
     assert done.code == 0, done.err
-    assert "kl + thresholds + equalise + rescue + gptq" in done.out
+    assert "tiny, kl + thresholds" in done.out and "+ gptq: 4 int8 layers" in done.out
     done = inside(*command[:2], "--data", world.pictures)
     assert done.code == 2 and "error EK107" in done.error() and "--recipe" in done.error()
     done = inside(*command, "--set", "quantize.float=['*']")

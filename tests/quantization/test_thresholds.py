@@ -95,3 +95,37 @@ def test_a_dead_channel_and_grouped_layers() -> None:
     grid = best(x, np.ones((4, 16, 1, 1), np.float32))
     assert np.isfinite(grid.threshold) and np.isfinite(grid.error)
     assert consumer(np.ones((8, 4, 3, 3), np.float32), "conv2d", 2) is None
+
+
+def test_the_largest_value_counts_though_the_sample_lacks_it() -> None:
+    """One row of ten thousand reaches far; the sample is a tenth of the others."""
+    x = tensor(1.0, n=10000)
+    x[-1] = 12 * np.sign(x[-1])
+    w = weight(x[:-1])
+    found = consumer(w, "conv2d", 1)
+    assert found is not None
+    grid = thresholds.best(x[:1000], np.abs(x).max(0), [found], (0.0,))
+    blind = thresholds.best(x[:1000], np.abs(x[:1000]).max(0), [found], (0.0,))
+    assert measured(x, w, grid) < 0.5 * measured(x, w, blind)
+    near = min(measured(x, w, Grid(12.0, 12.0 * fraction, None, 0.0)) for fraction in thresholds.FRACTIONS)
+    assert measured(x, w, grid) < 1.1 * near
+
+
+def test_finer_levels_clip_less() -> None:
+    """Values from a floor on, heavy above: with twice the levels the best threshold is further up, and the
+    error is what it is on that grid."""
+    rng = np.random.default_rng(5)
+    x = np.maximum(rng.standard_t(3, size=(20000, 4)), -0.375).astype(np.float32)
+    w = np.ones((2, 4, 1, 1), np.float32)
+    found = consumer(w, "conv2d", 1)
+    assert found is not None
+    some = np.linspace(0.05, 1, 96)
+    plain = thresholds.best(x, np.abs(x).max(0), [found], (0.0,), fractions=some)
+    finer = thresholds.best(x, np.abs(x).max(0), [found], (0.0,), fractions=some, floor=-0.375)
+    assert finer.threshold > plain.threshold
+    step = (finer.threshold + 0.375) / 255
+    bins = np.clip(np.rint((x + 0.375) / step), 0, 255) * step - 0.375
+    plainly = plain.threshold / LEVELS
+    coarse = np.clip(np.rint(x / plainly), -LEVELS, LEVELS) * plainly
+    assert np.square(bins - x).mean() < 0.6 * np.square(coarse - x).mean()
+    assert finer.error < 0.6 * plain.error

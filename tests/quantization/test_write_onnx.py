@@ -17,7 +17,7 @@ from edgekit.backends import onnx as backend
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
 from edgekit.quantization import write_onnx, write_paddle
-from edgekit.quantization.table import Table
+from edgekit.quantization.table import Table, output_grid
 from tests.program import nets
 
 
@@ -115,9 +115,11 @@ def test_weights_are_stored_as_int8_and_only_so(mixed: Made) -> None:
 def test_activations_are_uint8(mixed: Made) -> None:
     values = {i.name: numpy_helper.to_array(i) for i in mixed.model.graph.initializer}
     thresholds = {float(np.float32(a.threshold / 127)) for a in mixed.table.activations.values()}
-    relus = {float(np.float32(mixed.table.activations[str(x.relu)].threshold / 255))
-             for x in mixed.table.quantized if x.relu}  # fmt: skip
-    channels = {float(np.float32(max(t) / 127)) for t in mixed.table.outputs.values()}
+    lows = {0, *(a.floor for a in mixed.table.activations.values() if a.floor is not None)}
+    assert lows == {0, -0.375, -3}  # relu, hard swish, what a hard swish reads
+    tops = [a.threshold for a in mixed.table.activations.values()]
+    by_output = {layer.output: layer for layer in mixed.table.quantized}
+    channels = {float(output_grid(mixed.table, by_output[name])[0].max()) for name in mixed.table.outputs}
     quantizers = [node for node in mixed.model.graph.node if node.op_type == "QuantizeLinear"]
     assert quantizers
     for node in quantizers:
@@ -126,7 +128,10 @@ def test_activations_are_uint8(mixed: Made) -> None:
         if int(zero) == 128:
             assert float(scale) in thresholds | channels
         else:
-            assert int(zero) == 0 and float(scale) in relus
+            steps = [
+                (top - low) / 255 for top in tops for low in lows if round(-low * 255 / (top - low)) == zero
+            ]
+            assert float(scale) in channels or any(float(scale) == np.float32(step) for step in steps)
 
 
 def test_inputs_and_outputs_keep_their_names(mixed: Made) -> None:
@@ -203,6 +208,18 @@ def test_uneven_output_channels_keep_their_precision(tmp_path: Path) -> None:
     # Still one integer convolution.
     kinds = [node.op_type for node in optimised(made.file, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
     assert kinds.count("QLinearConv") == 1
+    # The factors of its channels do not cost a bit of what a plain multiplication gives.
+    plain = onnx.ModelProto()
+    plain.CopyFrom(made.model)
+    (scaling,) = [node for node in plain.graph.node if node.op_type == "BatchNormalization"]
+    factors = next(i for i in plain.graph.initializer if i.name == scaling.input[1])
+    factors.dims[:] = [*factors.dims, 1, 1]
+    scaling.op_type = "Mul"
+    del scaling.input[2:], scaling.attribute[:]
+    onnx.save(plain, tmp_path / "plain.onnx")
+    feed, name = nets.pictures(1, seed=61)[0], made.program.fetches[0]
+    answers = [backend.load(f, threads=1)(feed)[name] for f in (made.file, tmp_path / "plain.onnx")]
+    np.testing.assert_array_equal(*answers)
     one_scale = made.table.model_copy(update={"outputs": {}})
     without = channels(quantized(made.program, one_scale, made.floats, tmp_path), tmp_path)
     assert min(with_channels) > 30

@@ -3,7 +3,6 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -14,212 +13,8 @@ from edgekit.report import text
 from edgekit.report.plots import plots
 from edgekit.report.schema import Report
 from edgekit.report.write import write_analysis, write_html, write_json, write_junit
-
-REPORT = {
-    "name": "picodet_s",
-    "recipe": "picodet_s",
-    "preset": "kl",
-    "edgekit_version": "0.1.0",
-    "created": "2026-01-02T03:04:05+00:00",
-    "task": "detection",
-    "verdict": "failed",
-    "default": "int8.onnx",
-    "gates": [
-        {
-            "metric": "agreement_ap",
-            "target": "int8.onnx",
-            "bound": ">= 0.95",
-            "measured": 0.93761234,
-            "passed": False,
-            "note": "",
-        },
-        {
-            "metric": "cosine",
-            "target": "int8.onnx",
-            "bound": ">= 0.99",
-            "measured": 0.99996,
-            "passed": True,
-            "note": "",
-        },
-        {
-            "metric": "speedup",
-            "target": "int8.onnx",
-            "bound": ">= 1",
-            "measured": None,
-            "passed": True,
-            "note": "no VNNI",
-        },
-        {
-            "metric": "same_class",
-            "target": "int8.nb",
-            "bound": ">= 0.9",
-            "measured": None,
-            "passed": False,
-            "note": "no boxes",
-        },
-    ],
-    "metrics": {
-        "int8.onnx": {"agreement_ap": 0.93761234, "agreement_n": 412, "sqnr_db": 23.4567, "size_ratio": 0.3},
-        "fp32.nb(x86)": {"agreement_ap": 1.0, "max_abs_diff": 1.2345e-6, "sqnr_db": None},
-    },
-    "outputs": [
-        {
-            "target": "int8.onnx",
-            "output": "concat_4.tmp_0",
-            "cosine": 0.998,
-            "sqnr_db": 23.4567,
-            "max_abs_diff": 0.31,
-            "values": 287840,
-        },
-    ],
-    "files": [
-        {"name": "p.fp32.onnx", "role": "fp32.onnx", "bytes": 4_400_000, "sha256": "a" * 64},
-        {"name": "p.int8.onnx", "role": "int8.onnx", "bytes": 1_320_000, "sha256": "b" * 64},
-        {"name": "labels.txt", "role": "labels", "bytes": 700, "sha256": "c" * 64},
-    ],
-    "latency": {
-        "engine": "ONNX Runtime 1.23.2",
-        "threads": 1,
-        "runs": 50,
-        "original_ms": None,
-        "float_ms": 20.5,
-        "int8_ms": 8.2,
-        "speedup": 2.5,
-        "cpu": "a CPU",
-        "vnni": True,
-    },
-    "model": {
-        "params": 1_130_000,
-        "macs": 480_000_000,
-        "params_before": None,
-        "macs_before": None,
-        "int8_macs_share": 0.971,
-        "layers_total": 2,
-        "layers_int8": 1,
-    },
-    "layers": [
-        {"name": "conv_1", "type": "conv2d", "macs": 1000, "params": 10, "int8": True, "reason": ""},
-        {
-            "name": "conv_2",
-            "type": "conv2d",
-            "macs": 2000,
-            "params": 20,
-            "int8": False,
-            "reason": "error too large",
-        },
-    ],
-    "analysis": None,
-    "tensors_only": {"int8.onnx": ["add_3.tmp_0"], "int8.nb": []},
-    "stages": [
-        {"name": "quantize", "seconds": 12.5, "cached": True, "key": "k1k1", "summary": "KL on 32 pictures"}
-    ],
-    "data": {
-        "calibration": {"name": "synthetic", "n": 32, "digest": "d1d1", "origin": "rendered"},
-        "evaluation": None,
-    },
-    "not_executed": ["int8.nb: converted; kernels all INT8; not executed here"],
-    "versions": {"paddlepaddle": "2.6.2"},
-    "seed": 7,
-    "notes": ["a note"],
-}
-
-
-LAYER = {
-    "name": "conv_2",
-    "type": "depthwise_conv2d",
-    "macs": 2000,
-    "int8": False,
-    "error": 0.61512345,
-    "sqnr_input": 21.3456,
-    "sqnr_weight": None,
-    "sqnr_output": 4.5678,
-    "from_input": None,
-    "threshold": 127.0,
-    "maximum": 254.0,
-    "evened": True,
-    "clipped": 0.0,
-    "clipping": 0.0,
-    "zeroed": 0.1,
-    "channels": {"count": 4, "alive": 3, "largest": 254.0, "median": 8.0, "few": 2, "spared": 0.9},
-    "weights_zeroed": 0.0,
-    "silent": 0,
-    "sentence": "The largest channel it reads is 31.75 times the median.",
-    "histogram": [7, 1, 0, 0],
-    "ranges": [0.0, 0.5, 254.0, 11.2694277],
-}
-
-ANALYSIS = {
-    "schema_version": 1,
-    "name": "picodet_s",
-    "task": "detection",
-    "state": "kl + equalise",
-    "edgekit_version": "0.1.0",
-    "pictures": 16,
-    "macs": 10_000,
-    "layers": [
-        LAYER,
-        LAYER
-        | {"name": "conv_1", "type": "conv2d", "macs": 1000, "int8": True, "error": 1e-5, "sqnr_weight": 40.5}
-        | {"sentence": "Nothing.", "histogram": None, "ranges": None},
-    ],
-    "floats": [{"name": "fc_0", "macs": 500, "reason": "a small matmul"}],
-    "confirmation": {
-        "metric": "agreement_ap",
-        "pictures": 32,
-        "names": ["conv_2"],
-        "error": 0.707,
-        "agreement": 0.061,
-        "error_without": 0.278,
-        "agreement_without": None,
-        "alone": {"conv_2": 0.068},
-    },
-}
-
-
-class Page(HTMLParser):
-    """Text, attributes, and per table id the cells of each row: the exact <data> value, or the text."""
-
-    VOID = ("meta", "rect", "br")
-
-    def __init__(self, source):
-        super().__init__()
-        self.stack, self.tables, self.attributes, self.tags, self.words = [], {}, [], [], []
-        self.table = None
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, key, value) for key, value in attrs]
-        if tag not in self.VOID:
-            self.stack.append(tag)
-        if tag == "table":
-            self.table = self.tables.setdefault(dict(attrs)["id"], [])
-        elif tag == "tr":
-            self.table.append([])
-        elif tag in ("td", "th"):
-            self.table[-1].append("")
-        elif tag == "data":
-            self.table is not None and self.table[-1].__setitem__(-1, dict(attrs)["value"])
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, key, value) for key, value in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-        if tag == "table":
-            self.table = None
-
-    def handle_data(self, data):
-        self.words.append(data)
-        if (
-            self.table
-            and self.table[-1]
-            and ("td" in self.stack or "th" in self.stack)
-            and "data" not in self.stack
-        ):
-            self.table[-1][-1] += data
+from tests.report.examples import ANALYSIS, FULL, JPEG, LAYER, REPORT
+from tests.report.page import Page
 
 
 def html(tmp_path, report=REPORT):
@@ -235,8 +30,8 @@ def changed(**changes):
 
 
 def test_json_is_the_report(tmp_path):
-    write_json(REPORT, tmp_path / "report.json")
-    assert json.loads((tmp_path / "report.json").read_text()) == REPORT
+    write_json(FULL, tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text()) == FULL
 
 
 def test_the_three_files_say_the_same(tmp_path):
@@ -258,16 +53,13 @@ def test_the_three_files_say_the_same(tmp_path):
         assert row[0].endswith("passed" if gate["passed"] else "failed")
         assert row[1:3] == [gate["target"], gate["metric"]] and row[4:] == [gate["bound"], gate["note"]]
         assert row[3] == "not measured" if gate["measured"] is None else float(row[3]) == gate["measured"]
-    names, *rows = page.tables["metrics"]
-    got = {row[0]: {k: v for k, v in zip(names[1:], row[1:], strict=True) if v} for row in rows}
-    expected = {
+    assert page.metrics() == {
         target: {key: "not measured" if value is None else str(value) for key, value in values.items()}
         for target, values in data["metrics"].items()
     }
-    assert got == expected
-    assert [(row[0], row[1], int(row[2]), row[3]) for row in page.tables["files"][1:]] == [
+    assert {(row[0], row[1], int(row[2]), row[3]) for row in page.tables["files"][1:]} == {
         tuple(file.values()) for file in data["files"]
-    ]
+    }
     assert page.tables["outputs"][1][2:] == ["0.998", "23.4567", "0.31", "287840"]
 
 
@@ -294,41 +86,104 @@ def test_junit_counts_and_messages(tmp_path):
 
 
 def test_the_page_is_one_file_that_loads_nothing(tmp_path):
-    source, page = html(tmp_path)
+    source, page = html(tmp_path, FULL)
     assert not {"script", "link", "img", "iframe", "object", "form"} & set(page.tags)
-    assert not [
-        item for item in page.attributes if item[1] in ("src", "href", "style") or item[1].startswith("on")
-    ]
+    assert not [item for item in page.attributes if item[1] in ("src", "style") or item[1].startswith("on")]
+    targets = [value for _, key, value in page.attributes if key == "href"]
+    inside = {f"#{value}" for _, key, value in page.attributes if key == "id"}
+    assert [t for t in targets if t.startswith("data:")] == [f"data:image/jpeg;base64,{JPEG}"] * 2
+    assert {t for t in targets if not t.startswith("data:")} <= inside
     assert "url(" not in source and "@import" not in source
     # The one "http" left is the name of the header that forbids every load.
     assert re.findall(r"http[^ ]*", source) == ['http-equiv="Content-Security-Policy"']
     assert "default-src 'none'" in source
 
 
-def test_the_first_screen_says_what_changed(tmp_path):
-    words = " ".join("".join(html(tmp_path)[1].words).split())
+def said(tmp_path, report):
+    return " ".join(" ".join(html(tmp_path, report)[1].words).split())
+
+
+def test_the_first_screen_answers_what_anybody_asks(tmp_path):
+    words = said(tmp_path, REPORT)
     assert (
-        "int8 ONNX is 1.32 MB instead of 4.4 MB (30.0 %); 2.50 × as fast here "
-        "(20.5 ms → 8.2 ms, one thread, ONNX Runtime 1.23.2); agreement with the float model: AP 0.9376."
+        "✗ Failed 2 of 4 gates do not hold: int8.onnx: agreement_ap is 0.9376, must be >= 0.95; int8.nb: "
+        "same_class is not measured, must be >= 0.9 (no boxes). "
+        "How much smaller? 3.3 × smaller ONNX file: 4.4 MB → 1.32 MB, 30.0 % of it "
+        "How much faster? 2.50 × as fast 20.5 ms → 8.2 ms a picture, ONNX Runtime 1.23.2, one thread, a CPU "
+        "How much worse? 93.8 % as before agreement with the float model: AP 0.9376; accuracy was not "
+        "measured: the pictures have no labels"
     ) in words
-    assert words.index("picodet_s failed") < words.index("int8 ONNX is") < words.index("Gates")
-    assert words.index("Gates") < words.index("Agreement of the backends") < words.index("Stages")
+    assert words.index("How much worse?") < words.index("What the recipe promises")
+    assert words.index("What the recipe promises") < words.index("All metrics")
+    assert words.index("All metrics") < words.index("edgekit 0.1.0")
     assert "kernels all INT8; not executed here" in words and "97.1 % of the MACs" in words
     assert "error too large" in words and "add_3.tmp_0" in words and "Nothing." in words
 
 
 def test_a_pruned_model_is_told_against_its_original(tmp_path):
-    report = changed()
-    report["model"] |= {"params_before": 1_412_500, "macs_before": 640_000_000}
-    report["latency"] |= {"original_ms": 24.6, "speedup": 3.0}
-    report["metrics"]["int8.onnx"]["size_ratio"] = 0.24
-    words = " ".join("".join(html(tmp_path, report)[1].words).split())
+    words = said(tmp_path, FULL)
     assert (
-        "25.0 % of the multiply-accumulates and 20.0 % of the parameters are gone; "
-        "int8 ONNX is 1.32 MB instead of 5.5 MB (24.0 %); 3.00 × as fast here "
-        "(24.6 ms → 20.5 ms → 8.2 ms, one thread"
+        "✓ Passed All 2 gates hold. "
+        "How much smaller? 4.2 × smaller ONNX file: 5.5 MB → 1.32 MB, 24.0 % of it "
+        "How much faster? 3.00 × as fast 24.6 ms → 8.2 ms a picture, ONNX Runtime 1.23.2, one thread, a CPU "
+        "How much worse? AP −0.02 AP 0.5 → 0.48 on 200 pictures; agreement with float 0.9376 (1: same)"
     ) in words
     assert "original 24.6 ms → float 20.5 ms → int8 8.2 ms" in words
+    assert "25.0 % of the multiply-accumulates and 20.0 % of the parameters less than the original's" in words
+
+
+def test_slower_and_better_are_said(tmp_path):
+    report = changed(latency={**REPORT["latency"], "float_ms": 8.2, "int8_ms": 20.5, "speedup": 0.4})
+    assert "2.50 × slower" in said(tmp_path, report)
+    report = copy.deepcopy(FULL)
+    report["metrics"]["int8.onnx"] |= {"ap": 0.51, "ap_drop": -0.01}
+    assert "How much worse? AP +0.01 AP 0.5 → 0.51" in said(tmp_path, report)
+    report["metrics"]["int8.onnx"] |= {"ap": 0.5, "ap_drop": 0.0}
+    assert "How much worse? no loss" in said(tmp_path, report)
+
+
+def test_every_figure_of_the_steps(tmp_path):
+    rows = html(tmp_path, FULL)[1].tables["step-by-step"][1:]
+    assert rows == [
+        ["float", "the original", "640000000", "none", "1412500", "5500000", "6000000", "24.6", "0.5",
+         "reference"],
+        ["pruned", "FPGM", "480000000", "none", "1130000", "4400000", "4800000", "20.5", "0.49", "0.97"],
+        ["int8", "KL, repaired, PACT", "480000000", "0.971", "1130000", "1320000", "1500000", "8.2", "0.48",
+         "0.93761234"],
+    ]  # fmt: skip
+
+
+def test_what_was_tried(tmp_path):
+    page = html(tmp_path, FULL)[1]
+    assert page.tables["alternatives"][1:] == [
+        ["0", "none", "0.02", "0.01", "0.0", ""],
+        ["1", "conv_2", "0.004", "0.05", "0.02", "✓ chosen"],
+    ]
+    words = " ".join(" ".join(page.words).split())
+    assert "kl: 0.7" in words and "equalise (undone): 0.9" in words and "prune removed: 0.1" in words
+    assert "1 layer, 5.0 % of the multiply-accumulates, 2.0 % of the weights, predicted error 0.004" in words
+    assert [row[:3] + row[4:] for row in page.tables["groups"][1:]] == [
+        ["conv_7", "48", "24", "16 + 8", "0.2 at −50.0 %"],  # the most cut first
+        ["conv_3", "32", "32", "0 + 0", ""],
+    ]
+    assert "56 of 80 channels are left" in words
+
+
+def test_the_backends_with_one_another(tmp_path):
+    head, *rows = html(tmp_path, FULL)[1].tables["matrix"]
+    assert head[1:] == ["original", "int8.onnx"]
+    assert rows == [["original", "–", "0.93761234"], ["int8.onnx", "0.91", "–"]]
+
+
+def test_pictures_have_both_answers(tmp_path):
+    source, page = html(tmp_path, FULL)
+    words = " ".join(" ".join(page.words).split())
+    assert "a.jpg agreement_ap on this picture alone 0.25 float original" in words
+    assert "≠ cow 0.61" in words and "b.jpg" in words and "(nothing) 0.00" in words
+    # The first is drawn over, and its pixels are in the page once; the second has no places to draw.
+    assert source.count('href="#picture-0"') == 1 and source.count('id="picture-0"') == 1
+    assert source.count('<polygon class="differs"') == 2 and source.count('<polygon class="agrees"') == 2
+    assert source.count("<image") == 2 and "#picture-1" not in source
 
 
 def analysed(tmp_path, analysis=ANALYSIS):
@@ -441,7 +296,7 @@ def test_a_report_with_almost_nothing(tmp_path):
     report = {**{key: REPORT[key] for key in keys}, "verdict": "passed"}
     words = "".join(html(tmp_path, report)[1].words)
     assert "Latency was not measured." in words and "sets no gates" in words
-    assert "Neither size, nor speed, nor agreement was measured." in words
+    assert "Nothing was made of the float network" in words and "No network was measured." in words
     write_junit(report, tmp_path / "junit.xml")
     assert ET.parse(tmp_path / "junit.xml").getroot().get("tests") == "0"
     write_json(report, tmp_path / "report.json")
@@ -449,9 +304,9 @@ def test_a_report_with_almost_nothing(tmp_path):
 
 
 def test_missing_latency_is_said_and_not_shown_as_a_bar(tmp_path):
-    source, page = html(tmp_path, changed(latency=None))
+    source, _ = html(tmp_path, changed(latency=None))
     assert "Latency was not measured." in source and "as fast" not in source
-    assert page.tags.count("svg") == 1
+    assert "Time for one picture" not in source and "ONNX file" in source
 
 
 def test_nan_and_infinity_are_not_measured(tmp_path):
@@ -474,7 +329,8 @@ def test_the_schema_refuses_what_it_does_not_know_and_a_false_pass():
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "not measured"), (412, "412"), (287840, "287,840"), (0.93761234, "0.9376"), (0.99996, "0.99996"),
-     (1.0, "1"), (0.0, "0"), (1.2345e-6, "1.234e-06"), (123456.0, "1.235e+05"), (-0.5, "-0.5")],
+     (1 - 2e-12, "1 − 2e-12"), (1 + 3e-8, "1 + 3e-08"), (1.0, "1"), (0.0, "0"), (1.2345e-6, "1.234e-06"),
+     (123456.0, "1.235e+05"), (-0.5, "-0.5")],
 )  # fmt: skip
 def test_numbers(value, shown):
     assert text.number(value) == shown

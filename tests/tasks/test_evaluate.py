@@ -88,7 +88,7 @@ def test_no_pictures_is_not_measurable(task):
         (BOX, {"b": BOX_OUTPUTS["b"]}, "no output 's'"),
         (BOX, {**BOX_OUTPUTS, "s": BOX_OUTPUTS["s"].transpose(0, 2, 1)[:, :, :1]}, "shape"),
         (CLASS, {"p": np.zeros((2, 2), np.float32)}, "expected .1, .."),
-        (info("detection", crop=(50, 50)), BOX_OUTPUTS, "stretch"),
+        (info("detection", crop=(50, 50)), BOX_OUTPUTS, "exact, no crop"),
     ],
 )
 def test_outputs_that_do_not_fit_the_description(which, outputs, words):

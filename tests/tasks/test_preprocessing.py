@@ -12,8 +12,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def spec(**changes):
-    resize = changes.pop("resize", {"kind": "exact", "height": 5, "width": 7, "interpolation": "linear"})
-    return Preprocess(**{"resize": Resize(**resize), "mean": MEAN, "std": STD, **changes})
+    resize = {"kind": "exact", "height": 5, "width": 7, "interpolation": "linear"}
+    return Preprocess.model_validate({"resize": resize, "mean": MEAN, "std": STD, **changes})
 
 
 def picture(height, width, seed=0):
@@ -154,3 +154,63 @@ def test_what_does_not_go_with_a_line(changes):
     resize = {"kind": "line", "height": 48, "width": 320, "interpolation": "linear"}
     with pytest.raises(ValueError, match=r"widest|crop"):
         spec(**{**changes, "resize": {**resize, **changes.get("resize", {})}})
+
+
+def det_resize_for_test(height, width, limit, kind, most):
+    """PaddleOCR's sizes for its text detector, by its own words (DetResizeForTest, resize_image_type0)."""
+    ratio = 1.0
+    if kind == "max" and max(height, width) > limit:
+        ratio = float(limit) / height if height > width else float(limit) / width
+    if kind == "min" and min(height, width) < limit:
+        ratio = float(limit) / height if height < width else float(limit) / width
+    resize_h, resize_w = int(height * ratio), int(width * ratio)
+    if max(resize_h, resize_w) > most:
+        ratio = float(most) / max(resize_h, resize_w)
+        resize_h, resize_w = int(resize_h * ratio), int(resize_w * ratio)
+    return max(int(round(resize_h / 32) * 32), 32), max(int(round(resize_w / 32) * 32), 32)
+
+
+def page_resize(**changes):
+    page = {"kind": "page", "height": 640, "width": 640, "longest": 960, "interpolation": "linear"}
+    return spec(resize={**page, **changes}, channels="bgr").resize
+
+
+@given(st.integers(1, 30000), st.integers(1, 30000))
+def test_a_page_is_as_large_as_paddleocr_has_it(height, width):
+    wanted = det_resize_for_test(height, width, 960, "max", 4000)
+    assert resized_size(height, width, page_resize()) == wanted
+    wanted = det_resize_for_test(height, width, 736, "min", 4000)
+    assert resized_size(height, width, page_resize(shortest=736, longest=4000)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    # 720 / 32 is 22.5, which goes to the even 22; 752 / 32 is 23.5 and goes to 24.
+    [((960, 720), (960, 704)), ((752, 960), (768, 960)), ((4000, 3000), (960, 704)), ((1, 5000), (32, 960)),
+     ((5, 3), (32, 32)), ((30000, 30000), (960, 960))],
+)  # fmt: skip
+def test_the_sides_of_a_page(size, wanted):
+    assert resized_size(*size, page_resize()) == wanted
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_a_page_keeps_to_the_sides_that_it_states(height, width):
+    how = spec(resize=page_resize(height=64, width=32, longest=96, multiple=16).model_dump())
+    got = preprocess(picture(height, width), how)
+    for side, allowed in zip(got.shape[1:], how.sides, strict=True):
+        assert allowed.least <= side <= allowed.most and side % allowed.multiple == 0
+    assert preprocess(picture(height, width), how.nominal).shape == (3, 64, 32)
+    assert (how.sides[0].least, how.sides[0].most, how.sides[0].multiple) == (16, 96, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"longest": 950}, "`longest` is 950"), ({"width": 650}, "`width` is 650"),
+     ({"longest": 320}, "longest"), ({"shortest": 992}, "longest"), ({"longest": None}, "longest"),
+     ({"widest": 3200}, "widest")],
+)  # fmt: skip
+def test_what_does_not_go_with_a_page(changes, words):
+    with pytest.raises(ValueError, match=words):
+        page_resize(**changes)
+    with pytest.raises(ValueError, match=r"no `crop` with resize\.kind page"):
+        spec(resize=page_resize().model_dump(), crop=(50, 50))

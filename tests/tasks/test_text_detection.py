@@ -284,11 +284,29 @@ def test_from_outputs_to_json_and_metrics(tmp_path):
         "hmean": pytest.approx(2 / 3), "hmean75": pytest.approx(2 / 3), "precision": 1, "recall": 0.5,
         "hmean_n": 2,
     }  # fmt: skip
-    with pytest.raises(EdgekitError, match="stretch") as caught:
+    with pytest.raises(EdgekitError, match="whole") as caught:
         evaluate.answers(info(crop=(50, 50)), outputs, (80, 160))
     assert caught.value.code == "EK409"
     with pytest.raises(EdgekitError, match="shape"):
         evaluate.answers(info(), {"m": np.zeros((1, 2, 80, 160), np.float32)}, (80, 160))
+
+
+def test_regions_of_a_page_lie_where_they_lie_in_the_picture():
+    """720 pixels became 704, 960 stayed: each side has a scale of its own."""
+    page = {"kind": "page", "height": 640, "width": 640, "longest": 960, "interpolation": "linear"}
+    pixels = drawn((960, 704), rectangle(352, 480, 200, 40))
+    (found,) = evaluate.answers(info(resize=page), {"m": pixels[None, None]}, (960, 720)).quads
+    (same,) = t.postprocess(pixels, SPEC, (960, 704)).quads
+    assert np.abs(found[:, 0] - same[:, 0] * 720 / 704).max() <= 1  # both are whole pixels
+    assert np.array_equal(found[:, 1], same[:, 1])
+    assert np.abs(found.mean(axis=0) - (360, 480)).max() <= 1
+    # A picture of twice the size has the same regions, twice as large.
+    (twice,) = evaluate.answers(info(resize=page), {"m": pixels[None, None]}, (1920, 1440)).quads
+    assert np.abs(twice - 2 * found).max() <= 1
+    short = {key: "short" if key == "kind" else page[key] for key in page if key != "longest"}
+    with pytest.raises(EdgekitError, match=r"exact or page, no crop") as caught:
+        evaluate.answers(info(resize=short), {}, (960, 720))
+    assert caught.value.code == "EK409"
 
 
 @pytest.mark.parametrize(
