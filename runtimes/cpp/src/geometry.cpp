@@ -274,15 +274,40 @@ private:
         return static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x);
     }
 
+    // -1, 0 or 1: before, in or behind 0..size-1.
+    static int side(int value, int size) { return value < 0 ? -1 : value >= size ? 1 : 0; }
+
+    // Moves the ends of a line onto the mask's rim, first to its rows, then to its columns, cut to whole pixels as in
+    // OpenCV. False when the line lies outside.
+    bool clip(Pixel& a, Pixel& b) const {
+        const auto rim = [](int end, int size) { return end < 0 ? 0 : size - 1; };
+        const auto along = [](std::int64_t way, std::int64_t share, std::int64_t whole) { return static_cast<int>(way * share / whole); };
+        const auto is_beside = [](int x, int y) { return x != 0 && x == y; };
+        if (is_beside(side(a.x, width_), side(b.x, width_)) || is_beside(side(a.y, height_), side(b.y, height_))) return false;
+        for (Pixel* end : {&a, &b})
+            if (const int at = side(end->y, height_); at != 0) {
+                end->x += along(rim(at, height_) - end->y, b.x - a.x, b.y - a.y);
+                end->y = rim(at, height_);
+            }
+        if (is_beside(side(a.x, width_), side(b.x, width_))) return false;
+        for (Pixel* end : {&a, &b})
+            if (const int at = side(end->x, width_); at != 0) {
+                end->y += along(rim(at, width_) - end->x, b.y - a.y, b.x - a.x);
+                end->x = rim(at, width_);
+            }
+        return true;
+    }
+
     // Bresenham's line, from left to right.
     void line(Pixel a, Pixel b) {
+        if (!clip(a, b)) return;
         if (a.x > b.x) std::swap(a, b);
         const int dx = b.x - a.x, dy = std::abs(b.y - a.y), down = b.y < a.y ? -1 : 1;
         const bool is_steep = dy > dx;
         const int longer = std::max(dx, dy), shorter = std::min(dx, dy);
         int error = longer - 2 * shorter;
         for (int k = 0; k <= longer; ++k) {
-            if (a.x >= 0 && a.x < width_ && a.y >= 0 && a.y < height_) set_[index(a.x, a.y)] = true;
+            set_[index(a.x, a.y)] = true;
             const bool aside = error < 0;
             error += (aside ? 2 * longer : 0) - 2 * shorter;
             if (is_steep || aside) a.y += down;
