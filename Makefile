@@ -4,8 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-# What `make arm` tests: bundles that `edgekit compress` wrote.
-BUNDLES ?= $(wildcard build/picodet_s build/pplcnetv2_base build/ppocrv3_det build/ppocrv3_rec)
+# What `make arm` tests on emulated ARM cores; those that are not in build/ are made first.
+BUNDLES ?= picodet_s pplcnetv2_base ppocrv3_det ppocrv3_rec
 
 .PHONY: demo test test-slow lint arm clean
 .DELETE_ON_ERROR:
@@ -25,10 +25,13 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The C++ runner on emulated ARM cores: cross compiler, runner and emulator are set up first.
-arm: $(STAMP)
+# Cross compiler, emulator, C++ runner, and the bundles' golden vectors on emulated ARM cores.
+arm: $(STAMP) $(BUNDLES:%=build/%/manifest.json)
 	$(BIN)/edgekit arm setup
-	$(if $(BUNDLES),$(BIN)/edgekit arm self-test $(BUNDLES),@echo "no bundle in build/ to test: make demo, or BUNDLES=...")
+	$(BIN)/edgekit arm self-test $(BUNDLES:%=build/%)
+
+build/%/manifest.json: | $(STAMP)
+	$(BIN)/edgekit compress --recipe $*
 
 clean:
 	rm -rf .venv .uv build dist .mypy_cache .pytest_cache .ruff_cache
