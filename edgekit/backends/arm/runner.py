@@ -19,6 +19,7 @@ NAME = "edgekit-run"
 BUILD_TIMEOUT = 1800  # seconds; it takes 100 on one free core
 _REPOSITORY = Path(__file__).parents[3]
 SOURCE = _REPOSITORY / "runtimes/cpp"
+_BUILT_FROM = ("CMakeLists.txt", "cmake/*", "include/*", "src/*")
 
 
 def build(machine: Machine, log: Log) -> Path:
@@ -26,7 +27,7 @@ def build(machine: Machine, log: Log) -> Path:
 
     Raises EK403 (a package cannot be had), EK410, and EK502 (no source, no cmake, or it does not compile).
     """
-    files = sorted(path for path in SOURCE.rglob("*") if path.is_file())
+    files = sorted(path for place in _BUILT_FROM for path in SOURCE.glob(place) if path.is_file())
     if not files:
         raise EdgekitError(
             "EK502",
