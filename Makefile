@@ -4,7 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: demo test test-slow lint clean
+# What `make arm` tests on emulated ARM cores; those that are not in build/ are made first.
+BUNDLES ?= picodet_s pplcnetv2_base ppocrv3_det ppocrv3_rec
+
+.PHONY: demo test test-slow lint arm clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -21,6 +24,14 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Cross compiler, emulator, C++ runner, and the bundles' golden vectors on emulated ARM cores.
+arm: $(STAMP) $(BUNDLES:%=build/%/manifest.json)
+	$(BIN)/edgekit arm setup
+	$(BIN)/edgekit arm self-test $(BUNDLES:%=build/%)
+
+build/%/manifest.json: | $(STAMP)
+	$(BIN)/edgekit compress --recipe $*
 
 clean:
 	rm -rf .venv .uv build dist .mypy_cache .pytest_cache .ruff_cache

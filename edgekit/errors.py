@@ -22,6 +22,7 @@ CODES: dict[str, tuple[int, str]] = {
     "EK301": (GATE, "a gate failed"),
     "EK302": (GATE, "the README's table is not that of the recorded results"),
     "EK303": (GATE, "a bundle does not hold together, or is worse than what was recorded"),
+    "EK304": (GATE, "a bundle does not answer as its golden vectors say"),
     "EK401": (INPUT, "a model, weights or data file is missing"),
     "EK402": (INPUT, "a file has the wrong sha256"),
     "EK403": (INPUT, "weights or data could not be fetched from any of their sources"),

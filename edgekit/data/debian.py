@@ -9,7 +9,8 @@ from __future__ import annotations
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -50,25 +51,60 @@ def unpack(
     EK411 when a package holds an absolute path or one with `..`.
     """
     versions: dict[str, str] = {}
+    with _packages(scratch_parent, None, log) as download:
+        for package, prefixes in wanted.items():
+            deb = download(package)
+            versions[package] = _output(
+                ["dpkg-deb", "--field", str(deb), "Version"], deb.parent, UNPACK_TIMEOUT
+            )
+            _read(deb, tuple(prefixes), partial(take, package))
+            deb.unlink()  # the largest has 160 MB
+    return versions
+
+
+def unpack_whole(
+    packages: Sequence[str], into: Path, log: Callable[[str], None], architecture: str | None = None
+) -> None:
+    """Unpack packages into the folder `into`, links included, as they would lie below /.
+
+    `architecture`: Debian's name of another one than the machine's, such as arm64. Raises what `unpack` does.
+    """
+    with _packages(into.parent, architecture, log) as download:
+        for package in packages:
+            deb = download(package)
+            _output(["dpkg-deb", "--extract", str(deb), str(into.resolve())], deb.parent, UNPACK_TIMEOUT)
+            deb.unlink()
+
+
+@contextmanager
+def _packages(
+    scratch_parent: Path, architecture: str | None, log: Callable[[str], None]
+) -> Iterator[Callable[[str], Path]]:
+    """A function that downloads a package and gives its file, in a folder that is removed at the end."""
     with disk_full_guard(scratch_parent):
         scratch_parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(scratch_parent.resolve(), ".apt-") as root:
             for folder in ("state/lists/partial", "cache/archives/partial"):
                 (root / folder).mkdir(parents=True)
             (root / "status").touch()
-            (root / "apt.conf").write_text(CONFIG.format(root=root))
-            log("reading the list of Debian packages")
+            config = CONFIG.format(root=root)
+            if architecture is not None:
+                config += (
+                    f'APT::Architecture "{architecture}";\nAPT::Architectures {{ "{architecture}"; }};\n'
+                )
+            (root / "apt.conf").write_text(config)
+            log(f"reading the list of Debian packages{f' for {architecture}' if architecture else ''}")
             _apt(["update"], root, UPDATE_TIMEOUT)
-            for package, prefixes in wanted.items():
+
+            def download(package: str) -> Path:
                 log(f"fetching the Debian package {package}")
                 _apt(["download", package], root, DOWNLOAD_TIMEOUT)
                 debs = sorted(root.glob("*.deb"))
                 if len(debs) != 1:
                     raise _failed(f"apt-get download {package} gave {len(debs)} packages")
-                versions[package] = _output(["dpkg-deb", "--field", str(debs[0]), "Version"], root, 60)
-                _read(debs[0], tuple(prefixes), partial(take, package))
-                debs[0].unlink()  # the largest has 160 MB
-    return versions
+                return debs[0]
+
+            yield download
 
 
 def _read(deb: Path, prefixes: tuple[str, ...], take: Callable[[str, bytes], None]) -> None:
