@@ -84,23 +84,24 @@ final class Stencil {
         }
     }
 
-    /** Bresenham's line, from left to right. */
+    /** Bresenham's line, from left to right, between the ends that it has after it was clipped. */
     private void line(Pixel first, Pixel second) {
-        Pixel from = first.x > second.x ? second : first;
-        Pixel to = first.x > second.x ? first : second;
-        int dx = to.x - from.x;
-        int dy = Math.abs(to.y - from.y);
-        int down = to.y < from.y ? -1 : 1;
+        int[] ends = {first.x, first.y, second.x, second.y};
+        if (!clipped(ends)) {
+            return;
+        }
+        int left = ends[0] > ends[2] ? 2 : 0;
+        int x = ends[left];
+        int y = ends[left + 1];
+        int dx = ends[2 - left] - x;
+        int dy = Math.abs(ends[3 - left] - y);
+        int down = ends[3 - left] < y ? -1 : 1;
         boolean isSteep = dy > dx;
         int longer = Math.max(dx, dy);
         int shorter = Math.min(dx, dy);
         int error = longer - 2 * shorter;
-        int x = from.x;
-        int y = from.y;
         for (int k = 0; k <= longer; k++) {
-            if (x >= 0 && x < width && y >= 0 && y < height) {
-                isSet[y * width + x] = true;
-            }
+            isSet[y * width + x] = true;
             boolean aside = error < 0;
             error += (aside ? 2 * longer : 0) - 2 * shorter;
             if (isSteep || aside) {
@@ -110,5 +111,39 @@ final class Stencil {
                 x += 1;
             }
         }
+    }
+
+    /**
+     * Moves the ends {x, y, x, y} of a line that leaves the mask to its border: rows first, and cut to whole pixels each
+     * time, as OpenCV does. False when nothing of it lies inside.
+     */
+    private boolean clipped(int[] ends) {
+        for (int axis = 1; axis >= 0; axis--) {
+            int most = axis == 1 ? height - 1 : width - 1;
+            if (outside(ends[axis], most) * outside(ends[axis + 2], most) > 0
+                    || outside(ends[1 - axis], side(axis)) * outside(ends[3 - axis], side(axis)) > 0) {
+                return false;
+            }
+            for (int end = 0; end <= 2; end += 2) {
+                int beyond = outside(ends[axis + end], most);
+                if (beyond != 0) {
+                    int border = beyond < 0 ? 0 : most;
+                    long far = border - ends[axis + end];
+                    long run = ends[3 - axis] - ends[1 - axis];
+                    ends[1 - axis + end] += (int) (far * run / (ends[axis + 2] - ends[axis]));
+                    ends[axis + end] = border;
+                }
+            }
+        }
+        return true;
+    }
+
+    /** The last pixel along the other axis. */
+    private int side(int axis) {
+        return axis == 1 ? width - 1 : height - 1;
+    }
+
+    private static int outside(int value, int most) {
+        return value < 0 ? -1 : value > most ? 1 : 0;
     }
 }
