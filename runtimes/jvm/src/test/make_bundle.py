@@ -1,6 +1,6 @@
 """Writes resources/bundle/, a bundle of a classifier of colours that the JUnit tests spoil.
 
-    python runtimes/jvm/src/test/make_bundle.py
+python runtimes/jvm/src/test/make_bundle.py
 """
 
 from __future__ import annotations
