@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.apps.bundles import open_bundles
+from edgekit.apps.bundles import open_bundles, pack
+from edgekit.apps.reading import open_reader, read
 from edgekit.apps.running import load
 from edgekit.cachedir import cache_dir
 from edgekit.data.images import read_image
 from edgekit.tasks import evaluate
+from tests.apps import small
 from tests.conftest import World, run_cli
 from tests.rehash import rehash
 from tests.runtimes.jvm import Jvm, built
@@ -105,6 +107,35 @@ def test_real_bundles_are_answered_as_by_python(jvm: Jvm, tmp_path: Path, recipe
 def test_an_intact_bundle_passes(jvm: Jvm, bundle: Path, model: str) -> None:
     found = self_tested(jvm, bundle, model)
     assert (found["verdict"], found["failed"], len(found["golden"])) == ("passed", None, 3)
+
+
+def test_a_page_is_read_as_by_python(jvm: Jvm, tmp_path: Path) -> None:
+    """In order, upright, and from top to bottom, by tiny networks that read coloured blocks."""
+    parts = [small.bundle(tmp_path / name, name) for name in ("det", "cls", "rec")]
+    pack("blocks", parts, tmp_path / "whole")
+    reader = open_reader(open_bundles([tmp_path / "whole"]), "int8")
+    square, wide = small.page(), small.page(640, 960)
+    small.put(square, small.line("abc"), 20, 30)
+    small.put(square, small.line("cab")[::-1, ::-1], 180, 32)
+    small.put(square, np.rot90(small.line("bca"), -1), 30, 100)
+    small.put(square, np.rot90(small.line("acb")), 150, 100)
+    for k, text in enumerate(("ab", "bcabc", "a")):
+        small.put(wide, small.line(text, 16 + 12 * k), 100 + 40 * k, 100 * (k + 1))
+    pages = {"square": square, "wide": wide, "empty": small.page(30, 20)}
+    files = [small.save(tmp_path / f"{name}.png", image) for name, image in pages.items()]
+    done = jvm.run("run", tmp_path / "whole", *files, "--model", "int8")
+    assert done.returncode == 0, done.stderr
+    for image, row in zip(pages.values(), done.stdout.splitlines(), strict=True):
+        found = json.loads(row)["lines"]
+        wanted = [line.as_json() for line in read(image, reader)]
+        scores = [line.pop("score") for line in found]
+        assert scores == pytest.approx([line.pop("score") for line in wanted], abs=1e-3)
+        assert found == wanted
+    assert [line["text"] for line in json.loads(done.stdout.splitlines()[0])["lines"]] == [
+        "abc", "cab", "bca", "acb",
+    ]  # fmt: skip
+    done = jvm.run("run", tmp_path / "det", *files)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
 
 
 def damage_model(bundle: Path) -> None:

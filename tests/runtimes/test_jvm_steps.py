@@ -13,7 +13,7 @@ from PIL import Image
 
 from edgekit.data.images import decode_image
 from edgekit.folder import ModelInfo
-from edgekit.tasks import evaluate
+from edgekit.tasks import evaluate, text_detection, text_lines
 from edgekit.tasks.preprocessing import INTERPOLATION, preprocess
 from tests.runtimes.jvm import Jvm, built
 
@@ -245,3 +245,41 @@ def test_readings_are_pythons_to_the_last_bit(jvm: Jvm, tmp_path: Path, length: 
     assert pairs[0][0] == {"text": "", "score": 0.0}
     assert all(got == wanted for got, wanted in pairs)
     assert {len(wanted["text"]) > 0 for _, wanted in pairs[1:]} == {True}
+
+
+def quads(count: int, height: int, width: int, seed: int) -> Any:
+    """Whole-pixel quads as a text detector finds them, some far out of shape, some beyond the picture."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        centre, size = random.uniform((0, 0), (width, height)), random.uniform((20, 6), (200, 40))
+        # Lines from top to bottom, too; corners in the order of a detector.
+        angle = random.uniform(-20, 20) + 90 * int(random.integers(0, 4) == 0)
+        corners = cv2.boxPoints((centre, size, angle)) + random.uniform(-3, 3, (4, 2))
+        quad, _ = text_detection.smallest_rectangle(corners.astype(np.float32))
+        found.append(np.rint(quad + random.uniform(-4, 4, (4, 2))).clip(0, (width, height)))
+    kept = [quad for quad in found if min(text_lines.sides(quad.astype(np.float32))) >= 4]
+    return np.asarray(kept, np.float32)
+
+
+def test_lines_are_cut_out_as_by_python_value_for_value(jvm: Jvm, tmp_path: Path) -> None:
+    image = picture(3, 240, 320)
+    found = quads(60, 240, 320, seed=1)
+    np.save(tmp_path / "quads.npy", found)
+    png = write_png(tmp_path / "page.png", image)
+    jvm.steps(tmp_path, [["cut", png, tmp_path / "quads.npy", tmp_path / "line"]])
+    assert len(found) > 50
+    shapes = [text_lines.sides(quad) for quad in found]
+    assert {height >= 1.5 * width for height, width in shapes} == {True, False}
+    for k, quad in enumerate(found):
+        same(tmp_path / f"line{k}", text_lines.cut_out(image, quad, 1.5))
+
+
+def test_the_reading_order_is_pythons(jvm: Jvm, tmp_path: Path) -> None:
+    pages = [quads(40, 600, 800, seed) for seed in range(8)]
+    for k, page in enumerate(pages):
+        np.save(tmp_path / f"{k}.npy", page)
+    jvm.steps(tmp_path, [["order", tmp_path / f"{k}.npy", tmp_path / f"{k}.json"] for k in range(8)])
+    for k, page in enumerate(pages):
+        got = np.asarray(json.loads((tmp_path / f"{k}.json").read_text()))
+        np.testing.assert_array_equal(got, page[text_lines.reading_order(page)])

@@ -2,6 +2,7 @@ package edgekit.runtime;
 
 import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
+import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import java.io.FileDescriptor;
@@ -27,7 +28,7 @@ public final class Main {
             "\n",
             "Usage:",
             "  java -jar edgekit-runtime.jar run BUNDLE PICTURE... [--model KIND] [--threads N]",
-            "      answers as JSON, one line a picture",
+            "      answers as JSON, one line a picture; of a combined bundle the lines of text",
             "  java -jar edgekit-runtime.jar self-test BUNDLE [--model KIND] [--threads N]",
             "      holds the bundle against its golden vectors",
             "  java -jar edgekit-runtime.jar bench BUNDLE [--model KIND] [--threads N] [--warmup N] [--repeats N]",
@@ -127,19 +128,43 @@ public final class Main {
         if (words.size() < 3) {
             throw misused("run needs a bundle and a picture.");
         }
-        try (Model opened = Model.load(bundle(), model, numbers.get("--threads"))) {
+        Bundle bundle = bundle();
+        if (bundle.manifest().isCombined()) {
+            return texts(bundle);
+        }
+        try (Model opened = Model.load(bundle, model, numbers.get("--threads"))) {
             for (String name : words.subList(2, words.size())) {
                 Picture picture = Decoding.decode(read(name), name);
-                JsonObject line = new JsonObject();
-                line.addProperty("picture", name);
-                line.addProperty("width", picture.width);
-                line.addProperty("height", picture.height);
+                JsonObject line = head(name, picture);
                 line.addProperty("model", opened.role());
                 opened.answer(picture).json().entrySet().forEach(item -> line.add(item.getKey(), item.getValue()));
                 print(new GsonBuilder(), line);
             }
         }
         return 0;
+    }
+
+    private int texts(Bundle bundle) {
+        try (TextReader reader = new TextReader(bundle, model, numbers.get("--threads"))) {
+            for (String name : words.subList(2, words.size())) {
+                Picture picture = Decoding.decode(read(name), name);
+                JsonArray lines = new JsonArray();
+                reader.read(picture).forEach(line -> lines.add(line.json()));
+                JsonObject json = head(name, picture);
+                json.add("models", reader.roles());
+                json.add("lines", lines);
+                print(new GsonBuilder(), json);
+            }
+        }
+        return 0;
+    }
+
+    private static JsonObject head(String name, Picture picture) {
+        JsonObject json = new JsonObject();
+        json.addProperty("picture", name);
+        json.addProperty("width", picture.width);
+        json.addProperty("height", picture.height);
+        return json;
     }
 
     private int selfTest() {

@@ -47,7 +47,7 @@ final class Resizing {
     }
 
     /** Keys' cubic with a = -0.75. */
-    private static float[] cubicWeights(float x) {
+    static float[] cubicWeights(float x) {
         float a = -0.75F;
         float[] w = new float[4];
         w[0] = ((a * (x + 1) - 5 * a) * (x + 1) + 8 * a) * (x + 1) - 4 * a;

@@ -1,5 +1,6 @@
 package edgekit.runtime;
 
+import com.google.gson.Gson;
 import com.google.gson.JsonArray;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -8,7 +9,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
@@ -21,6 +24,8 @@ import java.util.TreeMap;
  * resize PICTURE KIND HEIGHT WIDTH OUT
  * decode PICTURE OUT
  * preprocess MANIFEST PICTURE OUT
+ * cut PICTURE QUADS.npy OUT   quads [n, 4, 2]; OUT0, OUT1, ... are the lines
+ * order QUADS.npy OUT.json    the quads, sorted
  * answers MANIFEST HEIGHT WIDTH PICTURE_HEIGHT PICTURE_WIDTH OUT.json NAME=FILE.npy...   outputs [n, ...] of n pictures
  * </pre>
  */
@@ -46,6 +51,18 @@ public final class Steps {
                 break;
             case "preprocess":
                 write(words[3], manifest(words[1]).preprocess.apply(picture(words[2])).values);
+                break;
+            case "cut":
+                Picture page = picture(words[1]);
+                List<double[][]> quads = quads(words[2]);
+                for (int k = 0; k < quads.size(); k++) {
+                    Picture line = TextLines.cutOut(page, quads.get(k), Chain.DEFAULT.vertical);
+                    write(words[3] + k, samples(line));
+                }
+                break;
+            case "order":
+                String json = new Gson().toJson(TextLines.readingOrder(quads(words[1])));
+                Files.write(Paths.get(words[2]), json.getBytes(StandardCharsets.UTF_8));
                 break;
             case "answers":
                 answers(words);
@@ -78,6 +95,19 @@ public final class Steps {
             answers.add(manifest.postprocess.answer(one, manifest.labels, input, picture).json());
         }
         Files.write(Paths.get(words[6]), answers.toString().getBytes(StandardCharsets.UTF_8));
+    }
+
+    private static List<double[][]> quads(String path) throws IOException {
+        Tensor tensor = Npy.parse(bytes(path), path);
+        List<double[][]> quads = new ArrayList<>();
+        for (int at = 0; at < tensor.values.length; at += 8) {
+            double[][] quad = new double[4][2];
+            for (int i = 0; i < 8; i++) {
+                quad[i / 2][i % 2] = tensor.values[at + i];
+            }
+            quads.add(quad);
+        }
+        return quads;
     }
 
     private static byte[] bytes(String path) throws IOException {
