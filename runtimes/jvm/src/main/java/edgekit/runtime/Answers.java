@@ -3,29 +3,49 @@ package edgekit.runtime;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Whether an answer is the expected one, with the tolerances of edgekit's `validate`. Answers are those of
- * golden/N/answers.json; labels are compared by themselves.
+ * Whether an answer is the expected one. Answers are those of golden/N/answers.json; labels are compared by themselves.
  */
 final class Answers {
-    private static final double SCORE = 1e-3;
+    /** How far two answers may lie apart; places in pixels of the picture, or in shares of the thing's longer side. */
+    static final class Closeness {
+        /** As edgekit's `validate` compares them. */
+        static final Closeness SAME = new Closeness(1e-3, 0, 0);
+
+        /** From raw outputs of an int8 network that rounded differently. */
+        static final Closeness ALIKE = new Closeness(0.1, 0.05, 0.5);
+
+        final double score;
+        final double share;
+        final double certain; // what scores less may be there or not
+
+        private Closeness(double score, double share, double certain) {
+            this.score = score;
+            this.share = share;
+            this.certain = certain;
+        }
+    }
+
     private static final double BOX_PIXELS = 0.5;
     private static final double CORNER_PIXELS = 2; // they are rounded to whole pixels
     private static final int SHOWN = 200; // characters of a thing that is missing
     private static final String DAMAGED = "the expected answer is damaged";
 
     private final String task;
+    private final Postprocess postprocess;
     private final JsonElement wanted;
 
-    Answers(Manifest manifest, JsonElement wanted) {
-        this.task = manifest.task;
+    Answers(Postprocess postprocess, JsonElement wanted) {
+        this.task = postprocess.task();
+        this.postprocess = postprocess;
         this.wanted = wanted;
     }
 
     /** What differs but for labels, in words; empty when nothing does. */
-    String difference(JsonObject got) {
+    String difference(JsonObject got, Closeness closeness) {
         if (!wanted.isJsonObject()) {
             return DAMAGED;
         }
@@ -35,16 +55,15 @@ final class Answers {
                 if (!isText(expected.get("text"))) {
                     return DAMAGED;
                 }
-                return close(expected.get("score"), got.get("score"), SCORE)
+                return close(expected.get("score"), got.get("score"), closeness.score)
                         ? ""
                         : "expected the score " + expected.get("score") + ", got " + got.get("score");
             case "classification":
-                return new Things("top", "probability", null, 0).difference(expected, got, true);
+                return new Things("top", "probability", null, 0, closeness).difference(expected, got);
             case "detection":
-                return new Things("detections", "score", "box", BOX_PIXELS).difference(expected, got, true);
+                return new Things("detections", "score", "box", BOX_PIXELS, closeness).difference(expected, got);
             default:
-                // Regions do not end at a threshold of what is listed.
-                return new Things("regions", "score", "points", CORNER_PIXELS).difference(expected, got, false);
+                return new Things("regions", "score", "points", CORNER_PIXELS, closeness).difference(expected, got);
         }
     }
 
@@ -99,22 +118,44 @@ final class Answers {
         return same;
     }
 
+    /** The longer side of a box [x y x y] or of points [[x y] ...]; 0 of what is neither. */
+    private static double longerSide(JsonElement place) {
+        List<Double> numbers = new ArrayList<>();
+        collect(place, numbers);
+        double longest = 0;
+        for (int i = 0; i < numbers.size(); i++) {
+            for (int j = i % 2; j < i; j += 2) {
+                longest = Math.max(longest, Math.abs(numbers.get(i) - numbers.get(j)));
+            }
+        }
+        return longest;
+    }
+
+    private static void collect(JsonElement place, List<Double> numbers) {
+        if (place.isJsonArray()) {
+            place.getAsJsonArray().forEach(item -> collect(item, numbers));
+        } else if (isNumber(place)) {
+            numbers.add(place.getAsDouble());
+        }
+    }
+
     /** A list of things, each with a score and perhaps a class and a place. */
-    private static final class Things {
+    private final class Things {
         final String list;
         final String score;
         final String place; // null: none
         final double pixels;
+        final Closeness closeness;
 
-        Things(String list, String score, String place, double pixels) {
+        Things(String list, String score, String place, double pixels, Closeness closeness) {
             this.list = list;
             this.score = score;
             this.place = place;
             this.pixels = pixels;
+            this.closeness = closeness;
         }
 
-        /** `isCutOff`: the list ends at a score, within whose noise a thing may be there or not. */
-        String difference(JsonObject wanted, JsonObject got, boolean isCutOff) {
+        String difference(JsonObject wanted, JsonObject got) {
             if (wanted.get(list) == null || !wanted.get(list).isJsonArray()) {
                 return DAMAGED;
             }
@@ -134,17 +175,34 @@ final class Answers {
                     return "expected class " + classOf(expected.get(0)) + ", got " + classOf(found.get(0));
                 }
             }
-            double noise = isCutOff ? Math.min(least(expected), least(found)) + SCORE : -1;
+            // What lies within the noise of where a list ends may be there or not.
+            double noise = Math.max(end(expected, found) + closeness.score, closeness.certain);
             String lacks = missing(expected, found, noise, "lacks");
             return lacks.isEmpty() ? missing(found, expected, noise, "has unexpectedly") : lacks;
         }
 
-        private boolean isWhole(JsonElement item) {
-            return item.isJsonObject() && isNumber(item.getAsJsonObject().get(score))
-                    && (list.equals("regions") || isNumber(classOf(item)) && isText(item.getAsJsonObject().get("label")));
+        /** The score at which a list ends: a threshold, or that of the last thing where there is a number of things. */
+        private double end(List<JsonElement> expected, List<JsonElement> found) {
+            if (postprocess instanceof Regions.Post) {
+                return ((Regions.Post) postprocess).boxThreshold;
+            }
+            if (postprocess instanceof Detections.Post) {
+                Detections.Post post = (Detections.Post) postprocess;
+                if (post.keepTopK < 0 || Math.max(expected.size(), found.size()) < post.keepTopK) {
+                    return post.scoreThreshold;
+                }
+            }
+            return Math.min(least(expected), least(found));
         }
 
-        private static JsonElement classOf(JsonElement item) {
+        private boolean isWhole(JsonElement item) {
+            return item.isJsonObject()
+                    && isNumber(item.getAsJsonObject().get(score))
+                    && (list.equals("regions")
+                            || isNumber(classOf(item)) && isText(item.getAsJsonObject().get("label")));
+        }
+
+        private JsonElement classOf(JsonElement item) {
             return item.getAsJsonObject().get("class");
         }
 
@@ -170,8 +228,15 @@ final class Answers {
             JsonObject a = first.getAsJsonObject();
             JsonObject b = second.getAsJsonObject();
             boolean sameClass = list.equals("regions") || close(a.get("class"), b.get("class"), 0);
-            return sameClass && close(a.get(score), b.get(score), SCORE)
-                    && (place == null || allClose(a.get(place), b.get(place), pixels));
+            if (!sameClass || !close(a.get(score), b.get(score), closeness.score)) {
+                return false;
+            }
+            if (place == null) {
+                return true;
+            }
+            JsonElement where = a.get(place);
+            return where != null
+                    && allClose(where, b.get(place), Math.max(pixels, closeness.share * longerSide(where)));
         }
     }
 }

@@ -66,10 +66,10 @@ public final class Detections implements Answer {
         private final String boxes;
         private final String scores;
         private final int[] strides;
-        private final float scoreThreshold;
+        final float scoreThreshold;
         private final float nmsThreshold;
         private final int nmsTopK;
-        private final int keepTopK;
+        final int keepTopK;
 
         Post(
                 String boxes, String scores, int[] strides, float scoreThreshold, float nmsThreshold, int nmsTopK,

@@ -62,7 +62,7 @@ public final class Regions implements Answer {
 
         private final String map;
         private final float threshold;
-        private final double boxThreshold;
+        final double boxThreshold; // the least mean of a region
         private final double unclipRatio;
         private final int maxCandidates;
         private final int minSize;

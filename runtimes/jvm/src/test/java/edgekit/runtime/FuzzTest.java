@@ -189,7 +189,7 @@ class FuzzTest {
                 }
                 attempt("pre-processing", () -> {
                     Size size = mutant.preprocess.inputSize(picture.size());
-                    if ((long) size.height * size.width < 100_000) { // larger ones only take longer
+                    if ((long) size.height * size.width < 10_000) { // larger ones only take longer
                         mutant.preprocess.apply(picture);
                     }
                 });
