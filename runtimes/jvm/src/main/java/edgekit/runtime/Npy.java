@@ -47,8 +47,7 @@ final class Npy {
                     "EK409", name + " has " + (data.length - at) + " bytes for the shape " + Tensor.told(shape) + ".");
         }
         float[] values = new float[(int) count];
-        buffer.position(at);
-        buffer.asFloatBuffer().get(values);
+        ByteBuffer.wrap(data, at, data.length - at).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
         return new Tensor(shape, values);
     }
 
