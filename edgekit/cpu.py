@@ -29,6 +29,16 @@ def has_vnni() -> bool:
     return bool(flags() & {"avx512_vnni", "avx_vnni"})
 
 
+def saturates() -> bool:
+    """Whether the processor's integer kernels answer worse than ARM's: x86 without VNNI."""
+    return platform.machine() in ("x86_64", "AMD64") and not has_vnni()
+
+
+NO_VNNI = (
+    "this processor has no VNNI, so its sums of uint8 x int8 saturate: int8 is evaluated op by op, with "
+    "float sums, which gives ARM's accuracy but not ARM's last bits"
+)
+
 _SHOWN = {
     "avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI",
     "asimddp": "dot product", "i8mm": "i8mm", "sve": "SVE",

@@ -11,14 +11,19 @@ from edgekit.quantization import rule, table
 from edgekit.result import Result
 
 
+def home(model: Path) -> Path:
+    """Where the program of a model folder, or of a bundle, lies."""
+    return model / "paddle" if (model / "paddle" / DESCRIPTION).is_file() else model
+
+
 def inspect(model: Path) -> Result:
     """Raises EK401, EK404, EK405 as `graph.load` does."""
-    home = model / "paddle" if (model / "paddle" / DESCRIPTION).is_file() else model
-    program = ModelFolder.open(home).read() if (home / DESCRIPTION).is_file() else graph.load(home)
+    folder = home(model)
+    program = ModelFolder.open(folder).read() if (folder / DESCRIPTION).is_file() else graph.load(folder)
     ops = Counter(op.type for op in program.block.ops if op.type not in ("feed", "fetch"))
     folded = edit.fold_batch_norm(program)
-    if home.is_dir() and (home / table.FILE).is_file():
-        layers = table.load(home).layers
+    if folder.is_dir() and (folder / table.FILE).is_file():
+        layers = table.load(folder).layers
         state = "its table of scales says which"
     else:
         layers = rule.layers(folded, [])

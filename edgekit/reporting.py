@@ -154,11 +154,8 @@ def collect(
         not_executed.append(
             f"{recipe.name}.fp32.nb: its x86 twin was executed here instead; ARM code was not."
         )
-    if not cpu.has_vnni():
-        notes.append(
-            "This processor has no VNNI: uint8 x int8 sums saturate here, so int8 accuracy "
-            "looks worse than on ARM."
-        )
+    if cpu.saturates():
+        notes.append(f"{cpu.NO_VNNI[0].upper()}{cpu.NO_VNNI[1:]}.")
     analysed = analysis.load(exported) if quantized else None
     default = default_onnx([path.name for path in converted.glob("*.onnx")], measured["latency"])
     only = {}

@@ -20,11 +20,13 @@ from edgekit.apps.bundles import open_bundles
 from edgekit.comparing import pictures
 from edgekit.comparing.pictures import Ran
 from edgekit.console import Progress
+from edgekit.program import graph
 from edgekit.significance import Ratio
 from edgekit.tasks import outcomes
 from edgekit.tasks.detection import Detections
 from edgekit.tasks.outcomes import Kept
 from tests.apps import small
+from tests.program import nets
 from tests.rehash import rehash
 
 Diff = Callable[..., Any]
@@ -276,3 +278,27 @@ def test_what_only_one_is_sure_of_counts_whichever_it_is(tmp_path: Path) -> None
     assert not (drawn == drawing.DIFFERS[::-1]).all(axis=2).any()
     line = pictures._drawn(small.page(48, 320), "2.png", [(a, nothing), (b, nothing)], True, Progress())
     assert line.shape[1] < 2 * drawing.SHORTEST, "lines are drawn one below the other"
+
+
+def test_two_models_by_hand(diff: Diff, inside: Any, tmp_path: Path) -> None:
+    """One layer's weights are off by a hundredth of each, one layer has another shape."""
+    folder = nets.export(nets.make(nets.Mixed), tmp_path / "a")
+    program = graph.load(folder)
+    (tmp_path / "b").mkdir()
+    name = next(n for n in program.params if n.endswith(".w_0") and program.params[n].ndim == 4)
+    made = program.copy()
+    made.set_param(name, made.params[name] * np.float32(1.01))
+    graph.write(made, tmp_path / "b")
+    found, out = diff(folder, tmp_path / "b")
+    first, *others = found["layers"]
+    assert first["layer"] == name.removesuffix(".w_0") and "1 of" in out
+    assert first["sqnr_db"] == pytest.approx(40, abs=1e-2)  # 20 log10(100)
+    assert all(row["sqnr_db"] is None and row["a"] == row["b"] for row in others)
+    assert {row["what"]: row["a"] == row["b"] for row in found["costs"]}["MACs"]
+    other = nets.export(nets.make(nets.Uneven), tmp_path / "c")
+    found, _ = diff(folder, other)
+    shapes = {row["layer"]: (row["a"], row["b"]) for row in found["layers"]}
+    assert any(None in pair for pair in shapes.values())
+    assert all(row["sqnr_db"] is None for row in found["layers"] if None in (row["a"], row["b"]))
+    assert inside("diff", folder, other, "--out", tmp_path / "d").code == 2
+    assert inside("diff", folder, tmp_path / "nothing").code == 4

@@ -17,22 +17,27 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 Run = Callable[[Arrays], Arrays]
 
 
-def session(model: Path, threads: int = 2) -> Any:
+def session(model: Path, threads: int = 2, *, fused: bool = True) -> Any:
+    """`fused=False` runs each op of the file by itself: a quantized convolution as a float one between
+    roundings, whose sums do not saturate."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    if not fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise EdgekitError("EK501", f"ONNX Runtime cannot load {model}: {str(error)[:300]}") from error
 
 
-def load(model: Path, threads: int = 2) -> Run:
-    """A function from inputs to outputs by name. Raises EK501 when the model cannot be loaded or run."""
-    opened = session(model, threads)
+def load(model: Path, threads: int = 2, *, fused: bool = True) -> Run:
+    """A function from inputs to outputs by name; `fused` as in `session`. Raises EK501 when the model cannot
+    be loaded or run."""
+    opened = session(model, threads, fused=fused)
     inputs = [i.name for i in opened.get_inputs()]
     names = [o.name for o in opened.get_outputs()]
 

@@ -23,8 +23,13 @@ class Histogram:
 
     counts: npt.NDArray[np.int64]
     maximum: float
-    channels: npt.NDArray[np.float32]  # max |x| per channel
     tops: npt.NDArray[np.float32]  # max x per channel
+    bottoms: npt.NDArray[np.float32]  # min x per channel
+
+    @property
+    def channels(self) -> npt.NDArray[np.float32]:
+        """max |x| per channel."""
+        return np.maximum(np.abs(self.tops), np.abs(self.bottoms))
 
     @property
     def bin_width(self) -> float:
@@ -51,28 +56,31 @@ def collect(
 
     Raises EK501 when a tensor is not finite.
     """
-    maxima: dict[str, npt.NDArray[np.float32]] = {}
     tops: dict[str, npt.NDArray[np.float32]] = {}
+    bottoms: dict[str, npt.NDArray[np.float32]] = {}
     for feed in feeds():
         answers = {**feed, **run(feed)}
         for name in tensors:
-            top = channel_maxima(answers[name], tensors[name])
-            if not np.isfinite(top).all():
+            axes = _others(answers[name], tensors[name])
+            top, bottom = answers[name].max(axis=axes), answers[name].min(axis=axes)
+            if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
                 raise EdgekitError(
                     "EK501",
                     f"Calibration: {name} holds values that are not finite; the float model is broken.",
                 )
-            maxima[name] = np.maximum(maxima[name], top) if name in maxima else top
-            high = answers[name].max(axis=_others(answers[name], tensors[name]))
-            tops[name] = np.maximum(tops[name], high) if name in tops else high
-    largest = {name: float(maxima[name].max(initial=0.0)) for name in tensors}
+            tops[name] = np.maximum(tops[name], top) if name in tops else top
+            bottoms[name] = np.minimum(bottoms[name], bottom) if name in bottoms else bottom
+    largest = {
+        name: max(float(tops[name].max(initial=0.0)), -float(bottoms[name].min(initial=0.0)))
+        for name in tensors
+    }
     counts = {name: np.zeros(BINS, np.int64) for name in tensors}
     for feed in feeds():
         answers = {**feed, **run(feed)}
         for name in tensors:
             if largest[name] > 0:
                 counts[name] += count(answers[name], largest[name])
-    return {name: Histogram(counts[name], largest[name], maxima[name], tops[name]) for name in tensors}
+    return {name: Histogram(counts[name], largest[name], tops[name], bottoms[name]) for name in tensors}
 
 
 def channel_maxima(values: npt.NDArray[np.float32], axis: int = 1) -> npt.NDArray[np.float32]:

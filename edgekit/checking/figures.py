@@ -14,12 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgekit import gates, significance
+from edgekit import cpu, gates, significance
 from edgekit.apps.bundles import Bundle
 from edgekit.backends import onnx
 from edgekit.backends.paddle import Arrays
 from edgekit.checking.findings import Finding, Verdict
-from edgekit.checking.golden import NO_VNNI, saturates
 from edgekit.console import Progress
 from edgekit.data import prepare
 from edgekit.data.images import ImageSet, folder_set, read_image
@@ -106,7 +105,7 @@ def measure(bundle: Bundle, before: Kept, images: ImageSet, progress: Progress) 
     found = Measured(Kept([path.name for path in images.paths], before.reference))
     with tempfile.TemporaryDirectory() as scratch:
         for kind, file in bundle.onnx.items():
-            _try(found, f"{kind}.onnx", runs, partial(onnx.load, file))
+            _try(found, f"{kind}.onnx", runs, partial(onnx.load, file, fused=not cpu.saturates()))
         int8 = bundle.path / "paddle" / table.INT8
         if int8.is_dir():
             _try(found, "int8.paddle", runs, partial(validate.simulation, int8, Path(scratch)))
@@ -224,8 +223,6 @@ def _finding(
         f"[{change.low:+.4f}, {change.high:+.4f}] ({change.level:.0%}, {change.method}{p}) against {than}"
     )
     if change.is_worse(figure):
-        if target.startswith("int8") and target.endswith("onnx") and saturates():
-            return Finding(STEP, subject, "warning", f"{says}; {NO_VNNI}")
         return Finding(STEP, subject, "failed", f"worse: {says}")
     return Finding(STEP, subject, "passed", f"{'better' if change.is_better(figure) else 'no worse'}: {says}")
 

@@ -7,7 +7,6 @@ the one that is wrong.
 from __future__ import annotations
 
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def _network(bundle: Bundle, kind: Kind, vectors: list[_Vector]) -> Finding:
     outputs = [output.name for output in bundle.info.outputs]
     least = np.inf
     try:
-        run = onnx.load(bundle.onnx[kind])
+        run = onnx.load(bundle.onnx[kind], fused=not cpu.saturates())
         for vector in vectors:
             got = run({bundle.info.inputs[0].name: vector.tensor})
             recorded = vector.raw(kind, outputs)
@@ -123,17 +122,9 @@ def _differs(subject: str, kind: str, vector: _Vector, output: str, ratio: float
             STEP, subject, "failed", f"{where} differ: its signal is only {ratio:.1f} dB above that"
         )
     says = f"{where} differ by {abs(ratio):.1f} dB {'more' if ratio < 0 else 'less'} than int8 and float do"
-    if saturates():
-        return Finding(STEP, subject, "warning", f"{says}; {NO_VNNI}")
+    if cpu.saturates():
+        return Finding(STEP, subject, "warning", f"{says}; {cpu.NO_VNNI}")
     return Finding(STEP, subject, "failed", says)
-
-
-NO_VNNI = "this processor has no VNNI, so sums of uint8 x int8 saturate: on ARM int8 is better than here"
-
-
-def saturates() -> bool:
-    """Whether int8 answers worse here than on ARM."""
-    return platform.machine() in ("x86_64", "AMD64") and not cpu.has_vnni()
 
 
 def _db(signal: NDArray[Any], noise: NDArray[Any]) -> float:

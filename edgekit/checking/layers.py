@@ -221,8 +221,8 @@ def _int8_layer(
     step, _ = write_onnx.activation_grid(scales, layer.input, nonnegative=nonnegative)
     spread = np.ones(1)
     if layer.output in scales.outputs and node.op_type == "Conv":
-        thresholds = np.asarray(scales.outputs[layer.output])
-        spread = thresholds / thresholds.max()
+        steps = table.output_grid(scales, layer)[0].astype(np.float64)
+        spread = steps / steps.max()
     wanted = np.asarray(scales.weights[layer.weight]) / spread
     differ = _same_weights(layer.weight, params[layer.weight], constants[weights.input[0]], layer.axis)
     says = [told for _, told in differ]
@@ -232,9 +232,11 @@ def _int8_layer(
         says.append("its input is not quantized")
     else:
         says.append(_factor("the scale of its input", np.asarray([step]), constants[source.input[1]]))
-    bias = params.get(layer.bias or "")
-    if bias is not None:
-        says += _bias(node, makers, constants, np.asarray(bias, np.float64).ravel(), wanted * step, spread)
+    bias, middle = params.get(layer.bias or ""), table.middles(scales, layer)
+    if bias is not None or middle is not None:
+        moved = np.zeros(1) if bias is None else np.asarray(bias, np.float64).ravel()
+        moved = moved if middle is None else moved - middle
+        says += _bias(node, makers, constants, moved, wanted * step, spread)
     if node.op_type == "Conv":
         says.append(_output(layer, node, readers, constants, scales))
     return [each for each in says if each]

@@ -10,8 +10,8 @@ from edgekit.cli import options
 
 
 @click.command()
-@click.argument("a", metavar="A", type=options.FOLDER)
-@click.argument("b", metavar="B", type=options.FOLDER)
+@click.argument("a", metavar="A", type=click.Path(path_type=Path))
+@click.argument("b", metavar="B", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=options.FOLDER,
@@ -32,17 +32,19 @@ def diff(
     a: Path, b: Path, out: Path | None, kind: str | None, data: Path | None, json_file: Path | None,
     offline: bool,
 ) -> None:  # fmt: skip
-    """Show two bundles side by side.
+    """Show two bundles, or two models, side by side.
 
-    Sizes, multiply-accumulates, gates, every figure with the interval of its difference, and layers. Nothing
-    is run for this: it is what the bundles recorded. B is called better or worse only where the choice of the
-    pictures does not explain the difference; whichever it is, the exit code is 0 (`edgekit check` judges).
+    Of bundles: sizes, multiply-accumulates, gates, every figure with the interval of its difference, and
+    layers. Nothing is run for this: it is what the bundles recorded. B is called better or worse only where
+    the choice of the pictures does not explain the difference; whichever it is, the exit code is 0 (`edgekit
+    check` judges). With --out both run on A's evaluation pictures, or on those of --data.
 
-    With --out both run on A's evaluation pictures, or on those of --data.
+    Of model folders or bare programs: sizes, multiply-accumulates, and the SQNR of each layer's weights.
 
     \b
     Example:
       edgekit diff build/old build/new
+      edgekit diff picodet_s.float picodet_s.pruned
       edgekit diff build/old build/new --out build/differences --json diff.json
     """
     from edgekit.comparing import run

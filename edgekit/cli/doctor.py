@@ -115,7 +115,7 @@ def _meaning(machine: str, features: dict[str, bool], known: bool) -> str:
         return "not x86: int8 sums do not saturate, int8 accuracy is that of the device"
     if features["avx512_vnni"] or features["avx_vnni"]:
         return "VNNI: int8 sums do not saturate, int8 accuracy measured here is what ARM gives"
-    return "no VNNI: sums of uint8 x int8 saturate here, so int8 accuracy looks worse than it is on ARM"
+    return "no VNNI: sums of uint8 x int8 saturate here; edgekit evaluates int8 op by op, with float sums"
 
 
 def _size(folder: Path) -> int:

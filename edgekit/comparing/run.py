@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.apps.bundles import Kind
+from edgekit.bundle import MANIFEST
 from edgekit.comparing import sides, tables
 from edgekit.comparing.sides import Side
 from edgekit.console import Progress
@@ -23,7 +24,8 @@ def diff(
     offline: bool,
     progress: Progress,
 ) -> Result:
-    """Two bundles of one task side by side; with `out` both are run, and the pictures drawn there.
+    """Two bundles of one task, or two models, side by side; with `out` both bundles are run, and the pictures
+    drawn there.
 
     Raises EK107, EK401, EK402 and EK409 when one of them cannot be used, EK412 when they have nothing to
     compare, and what running and drawing raises.
@@ -31,6 +33,10 @@ def diff(
     if out is None and (data is not None or kind is not None):
         given = "--data" if data is not None else "--model"
         raise EdgekitError("EK107", f"{given} says what is run and drawn: say where to with --out.")
+    if not any((path / MANIFEST).is_file() for path in (first, second)):
+        if out is not None:
+            raise EdgekitError("EK107", f"--out runs two bundles, and {first} and {second} are none.")
+        return _of_models(first, second)
     a, b = sides.open_both(first, second)
     if out is not None:
         from edgekit.comparing import pictures  # seconds, for it imports Paddle
@@ -67,6 +73,15 @@ def diff(
         else:
             lines += ["", f"On none of the pictures do they answer differently: {ran}."]
     return Result(lines, values)
+
+
+def _of_models(first: Path, second: Path) -> Result:
+    from edgekit.comparing import models  # imports Paddle, too
+
+    a, b = models.open_model(first), models.open_model(second)
+    costs, layers = models.costs(a, b), models.layers(a, b)
+    lines = [f"A: {a.path}", f"B: {b.path}", "", tables.costs(costs), "", tables.weights(layers)]
+    return Result(lines, {"a": str(a.path), "b": str(b.path), "costs": costs, "layers": layers})
 
 
 def _said(side: Side) -> dict[str, Any]:

@@ -89,6 +89,32 @@ def layers(rows: Sequence[Row]) -> str:
     return _table(title, columns, told, numbers=(4, 5, 6, 7))
 
 
+def weights(rows: Sequence[Row]) -> str:
+    """Layers of two models whose shape, precision or weights differ."""
+
+    def told(side: Row | None) -> str:
+        return "" if side is None else f"{side['shape']} {'int8' if side['int8'] else 'float'}"
+
+    apart = [row for row in rows if row["a"] != row["b"] or row["sqnr_db"] is not None]
+    if not apart:
+        return f"layers: none of {len(rows)} differs"
+    shown = [
+        (
+            row["layer"],
+            row["type"],
+            told(row["a"]),
+            told(row["b"]),
+            "" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}",
+        )
+        for row in apart[:MOST_LAYERS]
+    ]
+    more = f", {len(shown)} of them here" if len(shown) < len(apart) else ""
+    title = (
+        f"layers ({len(apart)} of {len(rows)} differ{more}; the SQNR of B's weights in dB, A's the signal)"
+    )
+    return _table(title, ("", "type", "A", "B", "SQNR"), shown, numbers=(4,))
+
+
 def pictures(rows: Sequence[Row]) -> str:
     told = [(row["picture"], f"{row['metric']} {row['value']:.4g}", row["file"]) for row in rows]
     return _table("answered most differently", ("", "", "drawn"), told)

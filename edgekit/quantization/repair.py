@@ -15,7 +15,7 @@ from edgekit.calibration import samples
 from edgekit.calibration.readers import Doubles, Floats
 from edgekit.program.graph import Op, Program, attr, inputs, outputs
 from edgekit.quantization import equalise, thresholds, write_paddle
-from edgekit.quantization.table import ZERO_POINT, Layer, Table
+from edgekit.quantization.table import ZERO_POINT, Channels, Layer, Table
 from edgekit.quantization.thresholds import Consumer, Grid
 
 _ENOUGH = samples.ROWS // 2  # values per channel
@@ -145,7 +145,8 @@ def only_onnx(
         if best.factors is None:
             activations[name] = old.model_copy(update={"threshold": best.threshold, "maximum": best.maximum})
         else:
-            by_channel[owners[name].output] = (best.threshold * best.factors).tolist()
+            highs = (best.threshold * best.factors).tolist()
+            by_channel[owners[name].output] = Channels(highs=highs)
     return table.model_copy(update={"activations": activations, "outputs": by_channel})
 
 

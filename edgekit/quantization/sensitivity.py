@@ -16,7 +16,7 @@ from edgekit.program.edit import without_hints
 from edgekit.program.graph import Program, inputs, outputs, set_slot
 from edgekit.quantization import write_paddle
 from edgekit.quantization.noise import Noise, Reading
-from edgekit.quantization.table import LEVELS, Layer, Table, dequantized, output_grid
+from edgekit.quantization.table import LEVELS, Layer, Table, dequantized, middles, output_grid
 
 DELIVERED = ".dequantized"
 
@@ -111,12 +111,20 @@ def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
             continue
         steps, zero = output_grid(table, layer)
         low, high = -zero, 2 * LEVELS + 1 - zero
-        found[layer.name] = partial(_rounded, low=low, high=high, step=steps.reshape(1, -1, 1, 1))
+        middle = middles(table, layer)
+        channels = np.zeros(1, np.float32) if middle is None else middle
+        found[layer.name] = partial(
+            _rounded,
+            low=low,
+            high=high,
+            step=steps.reshape(1, -1, 1, 1),
+            middle=channels.reshape(1, -1, 1, 1),
+        )
     return found
 
 
-def _rounded(y: Floats, low: int, high: int, step: Floats) -> Floats:
-    return np.asarray(np.clip(np.rint(y / step), low, high) * step, np.float32)
+def _rounded(y: Floats, low: int, high: int, step: Floats, middle: Floats) -> Floats:
+    return np.asarray(np.clip(np.rint((y - middle) / step), low, high) * step + middle, np.float32)
 
 
 def _with_one(program: Program, table: Table, layer: Layer, place: int, weights: Program) -> Program:

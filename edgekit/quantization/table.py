@@ -71,13 +71,30 @@ class Activation(Strict):
         return grid(self.high or self.threshold, self.floor)
 
 
+class Channels(Strict):
+    """How far each channel of a convolution's output reaches, for ONNX. Without `lows` all channels have one
+    zero point: levels go down to zero behind a ReLU, else as far as up."""
+
+    highs: list[float]
+    lows: list[float] | None = None
+
+    @model_validator(mode="after")
+    def _wide(self) -> Channels:
+        lows = self.lows if self.lows is not None else [0.0] * len(self.highs)
+        if len(lows) != len(self.highs) or not all(
+            low < high for low, high in zip(lows, self.highs, strict=True)
+        ):
+            raise ValueError("each channel needs a high above its low")
+        return self
+
+
 class Table(Strict):
     schema_version: int = 1
     method: str
     pictures: int
     layers: list[Layer]
     activations: dict[str, Activation]
-    outputs: dict[str, list[Positive]]  # convolution output -> threshold per channel; see write_onnx
+    outputs: dict[str, Channels]  # of convolutions, where channels have levels of their own; see write_onnx
     weights: dict[str, list[Positive]]  # weight name -> scale per output channel
 
     @model_validator(mode="after")
@@ -117,15 +134,26 @@ def grid(threshold: float, floor: float | None) -> tuple[float, int]:
 
 
 def output_grid(table: Table, layer: Layer) -> tuple[npt.NDArray[np.float32], int]:
-    """Scales [1] or [channels] and zero point in uint8, for ONNX, of what a layer (and its ReLU) answers."""
-    limits = table.outputs.get(layer.output)
-    if limits is None:
+    """Scales [1] or [channels] and zero point in uint8, for ONNX, of what a layer (and its ReLU) answers,
+    less its `middles`."""
+    reach = table.outputs.get(layer.output)
+    if reach is None:
         step, zero = table.activations[layer.relu or layer.output].grid
         return np.array([step], np.float32), zero
-    # All channels have one zero point: the floor lies deepest where the threshold is lowest.
-    floor = 0.0 if layer.relu else table.activations[layer.output].floor
-    step, zero = grid(1.0, None if floor is None else floor / min(limits))
-    return np.float32(step) * np.asarray(limits, np.float32), zero
+    highs = np.asarray(reach.highs, np.float32)
+    if reach.lows is not None:
+        return (highs - np.asarray(reach.lows, np.float32)) / (2 * LEVELS + 1), ZERO_POINT
+    step, zero = grid(1.0, 0.0 if layer.relu else None)
+    return np.float32(step) * highs, zero
+
+
+def middles(table: Table, layer: Layer) -> npt.NDArray[np.float32] | None:
+    """What is taken from each channel [channels] of a layer's answer before it is rounded for ONNX, so that
+    its levels lie where its values are; None where nothing is."""
+    reach = table.outputs.get(layer.output)
+    if reach is None or reach.lows is None:
+        return None
+    return np.asarray(reach.lows, np.float32) + ZERO_POINT * output_grid(table, layer)[0]
 
 
 def weight_scales(weight: npt.NDArray[np.generic], axis: int) -> list[float]:

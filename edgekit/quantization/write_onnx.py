@@ -6,18 +6,19 @@ swish, all 255 steps lie above it.
 
 ONNX Runtime makes a convolution integer only when its output is quantized too, which Paddle Lite does not
 need. One scale for such an output is what ruins these models: its channels differ thirtyfold (facts on
-equalisation). So an output that goes on into float ops gets a threshold per channel: the convolution
-computes y[c] / r[c], which only relabels its weight scales (the int8 weights stay), and what is dequantized
-behind it is multiplied by r[c].
+equalisation). So an output that goes on into float ops gets levels per channel: the convolution computes
+(y[c] - m[c]) / r[c], which only relabels its weight scales and moves its bias (the int8 weights stay), and
+a BatchNormalization behind gives r[c] and m[c] back. So each channel's 255 levels lie between its own lowest
+and highest value, though QLinearConv has one scale and one zero point.
 
-These multiplications, and those by channel factors in front of a layer, stay apart: as part of a
-DequantizeLinear or QuantizeLinear with a scale per channel they take ONNX Runtime 1.23 longer. Each is a
-BatchNormalization that only scales, which ONNX Runtime computes up to a third faster than a Mul with
-[C, 1, 1], to the same bits.
+This op, and the multiplication by channel factors in front of a layer, stay apart: as part of a
+DequantizeLinear or QuantizeLinear with a scale per channel they take ONNX Runtime 1.23 longer. The factors
+are a BatchNormalization, too, which ONNX Runtime computes up to a third faster than a Mul with [C, 1, 1], to
+the same bits.
 
-A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range. Where a
-threshold per channel follows it, r goes into the weights of the float depthwise layers that read it, or, in
-a squeeze-and-excitation block, into the gate and behind the pooling.
+A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range, and m is 0.
+Where a scale per channel follows it, r goes into the weights of the float depthwise layers that read it, or,
+in a squeeze-and-excitation block, into the gate and behind the pooling.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.quantization.table import Layer, Table, grid, output_grid, quantize_weight
+from edgekit.quantization.table import Layer, Table, grid, middles, output_grid, quantize_weight
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -143,11 +144,11 @@ class _Writer:
         ]
 
     def spread(self, layer: Layer) -> FloatArray | None:
-        """r[c]: each output channel's threshold over the largest; None where one scale must serve."""
+        """r[c]: each output channel's scale over the largest; None where one scale must serve."""
         if layer.output not in self.table.outputs:
             return None
-        thresholds = np.array(self.table.outputs[layer.output], np.float32)
-        spread: FloatArray = thresholds / thresholds.max()
+        steps, _ = output_grid(self.table, layer)
+        spread: FloatArray = steps / steps.max()
         return spread
 
     def folded(self, readers: list[Any], int8: dict[str, Layer], spread: FloatArray) -> bool:
@@ -178,10 +179,8 @@ class _Writer:
         return bool(readers)
 
     def output_pair(self, source: str, result: str, layer: Layer, spread: FloatArray | None) -> list[Any]:
-        """QuantizeLinear + DequantizeLinear of y / r with one scale, times r where no reader does that.
-
-        DequantizeLinear with a scale per channel does the same in one op, and takes three times as long.
-        """
+        """QuantizeLinear + DequantizeLinear of (y - m) / r with one scale, times r plus m where no reader
+        does that."""
         steps, point = output_grid(self.table, layer)
         s = self.initializer(f"{result}.s", np.float32(steps.max()))
         zero, even = self.zero(point), result if spread is None else f"{result}.even"
@@ -190,8 +189,17 @@ class _Writer:
             helper.make_node("DequantizeLinear", [f"{result}.q", s, zero], [even]),
         ]
         if spread is not None:
-            r = self.initializer(f"{result}.r", spread.reshape(-1, 1, 1))
-            made.append(helper.make_node("Mul", [even, r], [result]))
+            middle = middles(self.table, layer)
+            c = len(spread)
+            parameters = [
+                self.initializer(f"{result}.r", spread),
+                self.shared(f"c0.{c}", np.zeros(c, np.float32))
+                if middle is None
+                else self.initializer(f"{result}.m", middle),
+                self.shared(f"c0.{c}", np.zeros(c, np.float32)),
+                self.shared(f"c1.{c}", np.ones(c, np.float32)),
+            ]
+            made.append(helper.make_node("BatchNormalization", [even, *parameters], [result], epsilon=0.0))
         return made
 
     def weight(self, node: Any, layer: Layer, spread: FloatArray | None) -> list[Any]:
@@ -205,6 +213,10 @@ class _Writer:
         z = self.shared(f"w{len(scales)}", np.zeros(len(scales), np.int8))
         made = [helper.make_node("DequantizeLinear", [q, s, z], [f"{layer.weight}.d"], axis=layer.axis)]
         node.input[1] = f"{layer.weight}.d"
+        if node.op_type == "Conv" and middles(self.table, layer) is not None and len(node.input) < 3:
+            none = f"{layer.weight}.b0"
+            self.constants[none] = numpy_helper.from_array(np.zeros(len(scales), np.float32))
+            node.input.append(none)
         if node.op_type == "Conv" and len(node.input) > 2 and node.input[2]:
             made += self.bias(node, 2, layer, spread)
         return made
@@ -214,7 +226,8 @@ class _Writer:
         scales = np.array(self.table.weights[layer.weight], np.float32)
         bias = numpy_helper.to_array(self.constants[node.input[index]]).astype(np.float64)
         if spread is not None:
-            scales, bias = scales / spread, bias / spread
+            middle = middles(self.table, layer)
+            scales, bias = scales / spread, (bias if middle is None else bias - middle) / spread
         nonnegative = any(other.relu == layer.input for other in self.table.quantized)
         unit, _ = activation_grid(self.table, layer.input, nonnegative=nonnegative)
         units = (np.float32(unit) * scales).astype(np.float32)
@@ -256,25 +269,27 @@ def _constants_to_initializers(graph: Any) -> dict[str, Any]:
 def _scale_channels(model: onnx.ModelProto) -> None:
     """Pictures [N, C, H, W] times constants [C, 1, 1]: each Mul becomes a BatchNormalization."""
     graph = model.graph
-    known = onnx.shape_inference.infer_shapes(model).graph.value_info
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in known}
+    known = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*known.input, *known.value_info)
+    }
     constants = {i.name: i for i in graph.initializer}
-    made: dict[str, str] = {}
+    there = set(constants)
 
     def initializer(name: str, value: npt.NDArray[Any]) -> str:
-        if name not in made:
-            made[name] = name
+        if name not in there:
+            there.add(name)
             graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
         return name
 
     for node in graph.node:
         factors = [i for i in node.input if node.op_type == "Mul" and i in constants]
-        pictures = [i for i in node.input if ranks.get(i) == 4]
-        if len(factors) != 1 or len(pictures) != 1:
+        if len(factors) != 1:
             continue
         dims = list(constants[factors[0]].dims)
         c = int(np.prod(dims))
-        if c == 1 or dims[-3:] != [c, 1, 1]:
+        pictures = [i for i in node.input if len(shapes.get(i, [])) == 4 and shapes[i][1] == c]
+        if c == 1 or dims[-3:] != [c, 1, 1] or len(pictures) != 1:
             continue
         scale = initializer(f"{factors[0]}.c", numpy_helper.to_array(constants[factors[0]]).reshape(c))
         zero, one = initializer(f"c0.{c}", np.zeros(c)), initializer(f"c1.{c}", np.ones(c))

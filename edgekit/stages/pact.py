@@ -21,6 +21,7 @@ from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder
 from edgekit.program import edit, graph
 from edgekit.quantization import analysis, pact, table, write_paddle
 from edgekit.quantization.repair import Int8
+from edgekit.quantization.table import Channels
 from edgekit.recipe import Pact
 from edgekit.stages import distil
 from edgekit.tasks import evaluate
@@ -129,10 +130,15 @@ def _ranged(made: Int8, start: Int8, pictures: Sequence[Floats], progress: Progr
         before = ranges.peaks(start.program, names, pictures, advance)
         after = ranges.peaks(made.program, names, pictures, advance)
     ratios = {name: after[name] / np.maximum(before[name], 1e-12) for name in names}
-    outputs = {
-        name: [float(value) for value in np.asarray(old) * np.where(before[name] > 0, ratios[name], 1.0)]
-        for name, old in made.table.outputs.items()
-    }
+    outputs = {}
+    for name, reach in made.table.outputs.items():
+        moved = np.where(before[name] > 0, ratios[name], 1.0)
+        floor = made.table.activations[name].floor
+        lows = None
+        if reach.lows is not None:  # a floor stays where it is
+            lows = [low if low == floor else low * by for low, by in zip(reach.lows, moved, strict=True)]
+        highs = [high * by for high, by in zip(reach.highs, moved, strict=True)]
+        outputs[name] = Channels(highs=highs, lows=lows)
     activations = dict(made.table.activations)
     for name in only:
         ratio = float(after[name].max()) / float(before[name].max()) if before[name].any() else 1.0

@@ -41,7 +41,7 @@ from edgekit.quantization import (
 )
 from edgekit.quantization.analysis import Analysis
 from edgekit.quantization.repair import Int8
-from edgekit.quantization.table import Activation, Layer, Table
+from edgekit.quantization.table import Activation, Channels, Layer, Table
 from edgekit.quantization.thresholds import Grid
 from edgekit.recipe import Gate, Quantize
 from edgekit.stages.agreement import Agreement, picture
@@ -55,8 +55,6 @@ METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 # A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
 _LEAST_CHANNEL = 1e-3
 _ENOUGH = 1024  # values of a channel
-_LOWS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1)  # how far down levels reach, over how far up: what is tried
-_SMALL = 1.0  # the noise of a channel counts against its largest value, or this
 # From this ratio of the largest channel to the median on, a convolution's output gets a scale per channel.
 _UNEVEN = 2.0
 # With dequantized inputs and a quantized output ONNX Runtime makes one integer op of each of these, and it
@@ -310,9 +308,10 @@ def fill(
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
-        floor = activations[layer.output].floor
-        limits = channels if floor is None else _above(floor, found[layer.output].tops)
-        outputs[layer.output] = [float(value) for value in np.maximum(limits, least)]
+        lows, floor = found[layer.output].bottoms, activations[layer.output].floor
+        lows = lows if floor is None else np.maximum(lows, floor)
+        highs = np.maximum(found[layer.output].tops, lows + least)
+        outputs[layer.output] = Channels(highs=highs.tolist(), lows=lows.tolist())
     return Table(
         method=method,
         pictures=pictures,
@@ -323,22 +322,6 @@ def fill(
             layer.weight: table.weight_scales(program.params[layer.weight], layer.axis) for layer in int8
         },
     )
-
-
-def _above(floor: float, tops: Floats) -> Floats:
-    """Thresholds of channels whose values matter above `floor` and reach to `tops`.
-
-    They have one zero point: the lower it is, the more levels there are above, and the further up must the
-    levels of a small channel reach.
-    """
-
-    def limits(low: float) -> Floats:
-        return np.maximum(tops, -floor / low)
-
-    def noise(low: float) -> float:
-        return float(np.square((1 + low) * limits(low) / np.maximum(tops, _SMALL)).sum())
-
-    return limits(min(_LOWS, key=noise))
 
 
 def _tensors(layers: list[Layer]) -> dict[str, int]:

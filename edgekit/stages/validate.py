@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit import significance
+from edgekit import cpu, significance
 from edgekit.backends import lite, onnx, paddle
 from edgekit.backends.paddle import Arrays
 from edgekit.console import Progress
@@ -310,8 +310,6 @@ def _matrix(
 
 
 def _machine() -> dict[str, Any]:
-    from edgekit import cpu
-
     return {
         "cpu": cpu.model(),
         "cores": cpu.cores(),
@@ -328,7 +326,7 @@ def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool
     for kind, base in (("fp32", FLOAT if pruned else ORIGINAL), ("int8", ORIGINAL)):
         file = converted / f"{name}.{kind}.onnx"
         if file.is_file():
-            found.append(Target(f"{kind}.onnx", onnx.load(file), base))
+            found.append(Target(f"{kind}.onnx", onnx.load(file, fused=not cpu.saturates()), base))
     folder = exported.path / table.INT8
     if folder.is_dir() and (exported.path / table.FILE).is_file():
         found.append(Target("int8.paddle", simulation(folder, scratch)))
@@ -431,8 +429,6 @@ def _latency(
     original: Path | None, converted: Path, name: str, feed: Arrays, progress: Progress
 ) -> dict[str, Any] | None:
     """Milliseconds of the original, the float and the int8 file, in turns; None with fewer than two."""
-    from edgekit import cpu
-
     places = {
         "original_ms": original / f"{name}.fp32.onnx" if original is not None else None,
         "float_ms": converted / f"{name}.fp32.onnx",

@@ -272,7 +272,7 @@ def test_outputs_are_judged_by_the_float_layers_that_read_them(tmp_path: Path) -
     )
     assert set(better.outputs) == {first.output}
     # The fourth root: channels a hundredfold apart get thresholds threefold apart.
-    thresholds, shares = np.asarray(better.outputs[first.output]), peaks / peaks.max()
+    thresholds, shares = np.asarray(better.outputs[first.output].highs), peaks / peaks.max()
     np.testing.assert_allclose(thresholds / thresholds.max(), np.maximum(shares, 1e-3) ** 0.25, rtol=1e-5)
     errors = []
     for k, known in enumerate((table, better)):
@@ -307,7 +307,8 @@ def test_the_unit_of_a_depthwise_layer_in_float_is_no_matter(tmp_path: Path) -> 
         seen = nets.run(edit.cut(made, {relu: relu}), tmp_path / f"r{k}", FEEDS)
         peaks = np.max([np.abs(one[relu]).max((0, 2, 3)) for one in seen], 0)
         better = repair.only_onnx(made, table, {relu: peaks}, {relu: peaks}, PICTURES, lambda: None)
-        found.append(better.outputs or {relu: [better.activations[relu].threshold]})
+        one = {relu: [better.activations[relu].threshold]}
+        found.append({name: reach.highs for name, reach in better.outputs.items()} or one)
     assert found[0].keys() == found[1].keys()
     for name, values in found[0].items():
         np.testing.assert_allclose(found[1][name], values, rtol=1e-4)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from edgekit.errors import EdgekitError
 from edgekit.quantization import table
-from edgekit.quantization.table import Activation, Layer, Table
+from edgekit.quantization.table import Activation, Channels, Layer, Table
 
 
 def example() -> Table:
@@ -24,7 +24,7 @@ def example() -> Table:
     kept = layer.model_copy(update={"name": "conv2d_1", "int8": False, "reason": "quantize.float: first:1"})
     return Table(
         method="kl", pictures=3, layers=[layer, kept],
-        activations={"x": Activation(threshold=2.54, maximum=3)}, outputs={"y": [1.0, 0.1]},
+        activations={"x": Activation(threshold=2.54, maximum=3)}, outputs={"y": Channels(highs=[1.0, 0.1])},
         weights={"conv2d_0.w_0": [0.1, 1 / 3]},
     )  # fmt: skip
 
@@ -35,6 +35,22 @@ def test_scales_by_hand() -> None:
     assert table.weight_scales(weight.reshape(2, 2), 1) == pytest.approx([1 / 127, 1.0])
     integers = table.quantize_weight(weight, [0.02, 1.0], 0)
     assert integers.dtype == np.int8 and integers.ravel().tolist() == [50, -127, 0, 127]
+
+
+def test_channels_between_their_own_ends_by_hand() -> None:
+    known = example()
+    layer = known.layers[0]
+    steps, zero = table.output_grid(known, layer)
+    assert zero == 128 and table.middles(known, layer) is None
+    np.testing.assert_allclose(steps, [1 / 127, 0.1 / 127], rtol=1e-6)
+    reach = Channels(highs=[2.1, -1.0], lows=[-3.0, -3.0])
+    lopsided = known.model_copy(update={"outputs": {"y": reach}})
+    steps, zero = table.output_grid(lopsided, layer)
+    middles = table.middles(lopsided, layer)
+    assert zero == 128 and middles is not None
+    np.testing.assert_allclose(steps, [0.02, 2 / 255], rtol=1e-6)
+    np.testing.assert_allclose(middles - 128 * steps, reach.lows, rtol=1e-6)  # level 0
+    np.testing.assert_allclose(middles + 127 * steps, reach.highs, rtol=1e-6)  # level 255
 
 
 def test_half_goes_to_even() -> None:
@@ -96,7 +112,7 @@ def test_round_trip(tmp_path: Path) -> None:
         json.dumps({**example().model_dump(), "activations": {"x": {"threshold": 0, "maximum": 1}}}),
         json.dumps({**example().model_dump(), "activations": {"x": {"threshold": -1, "maximum": 1}}}),
         json.dumps({**example().model_dump(), "weights": {"conv2d_0.w_0": [0.1, 0]}}),
-        json.dumps({**example().model_dump(), "outputs": {"y": [-0.1, 1]}}),
+        json.dumps({**example().model_dump(), "outputs": {"y": {"highs": [-0.1, 1]}}}),
         json.dumps({**example().model_dump(), "weights": {}}),
         json.dumps({**example().model_dump(), "activations": {}}),
     ],
