@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgekit.apps.bundles import open_bundles, pack
 from edgekit.apps.reading import open_reader, read
@@ -181,6 +182,13 @@ def test_a_damage_is_named(
     damage(bundle)
     failed = self_tested(jvm, bundle, "fp32", code=3)["failed"]
     assert (failed["stage"], where in failed["where"] + failed["why"]) == (stage, True), failed
+
+
+def test_a_picture_in_cmyk_is_refused(jvm: Jvm, bundle: Path, tmp_path: Path) -> None:
+    Image.new("CMYK", (20, 10), (1, 2, 3, 4)).save(tmp_path / "inks.jpg")
+    done = jvm.run("run", bundle, tmp_path / "inks.jpg")
+    assert done.returncode == 4
+    assert "EK406" in done.stderr and "CMYK" in done.stderr
 
 
 def test_bench_measures(jvm: Jvm, bundle: Path) -> None:

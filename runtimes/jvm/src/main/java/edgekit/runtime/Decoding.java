@@ -62,7 +62,7 @@ final class Decoding {
     }
 
     /** The samples as they are in the file: BufferedImage.getRGB would convert grey by its gamma. */
-    private static Picture colours(BufferedImage image) {
+    private static Picture colours(BufferedImage image) throws IOException {
         Raster raster = image.getRaster();
         int height = image.getHeight();
         int width = image.getWidth();
@@ -70,7 +70,10 @@ final class Decoding {
         int bits = image.getColorModel().getComponentSize(0);
         IndexColorModel palette =
                 image.getColorModel() instanceof IndexColorModel ? (IndexColorModel) image.getColorModel() : null;
-        boolean hasAlpha = palette != null ? palette.hasAlpha() : bands == 2 || bands == 4;
+        boolean hasAlpha = image.getColorModel().hasAlpha();
+        if (palette == null && bands != 1 && bands != 3 && !hasAlpha) {
+            throw new IOException("it is in CMYK");
+        }
         byte[] pixels = new byte[height * width * Picture.CHANNELS];
         int[] row = null;
         for (int y = 0; y < height; y++) {
