@@ -37,12 +37,12 @@ public final class Bundle {
             return Collections.singletonList(this);
         }
         List<Bundle> parts = new ArrayList<>();
-        for (Manifest.Part part : manifest.parts) {
-            Bundle bundle = open(name -> source.open(part.path + "/" + name));
+        for (String part : manifest.parts) {
+            Bundle bundle = open(name -> source.open(part + "/" + name));
             if (bundle.manifest.isCombined()) {
                 throw new EdgekitException(
                         "EK409",
-                        ManifestReader.FILE + " cannot be used: the part " + part.path + " is itself a combined one.");
+                        ManifestReader.FILE + " cannot be used: the part " + part + " is itself a combined one.");
             }
             parts.add(bundle);
         }

@@ -29,23 +29,12 @@ public final class Manifest {
         }
     }
 
-    /** A whole bundle within a combined one. */
-    static final class Part {
-        final String role;
-        final String path;
-
-        Part(String role, String path) {
-            this.role = role;
-            this.path = path;
-        }
-    }
-
     public final String name;
     public final String task;
     final List<Listed> files;
 
     // Of a combined bundle, which has nothing of what follows them; otherwise empty and null.
-    final List<Part> parts;
+    final List<String> parts; // the folders of whole bundles
     final Chain chain;
 
     final List<TensorSpec> inputs;
@@ -56,7 +45,7 @@ public final class Manifest {
     final String preferred; // `default` without ".onnx": "int8", "fp32" or empty
 
     private Manifest(
-            String name, String task, List<Listed> files, List<Part> parts, Chain chain, List<TensorSpec> inputs,
+            String name, String task, List<Listed> files, List<String> parts, Chain chain, List<TensorSpec> inputs,
             List<TensorSpec> outputs, Preprocess preprocess, Postprocess postprocess, List<String> labels,
             String preferred) {
         this.name = name;
@@ -72,7 +61,7 @@ public final class Manifest {
         this.preferred = preferred;
     }
 
-    static Manifest combined(String name, String task, List<Listed> files, List<Part> parts, Chain chain) {
+    static Manifest combined(String name, String task, List<Listed> files, List<String> parts, Chain chain) {
         return new Manifest(
                 name, task, files, parts, chain, Collections.emptyList(), Collections.emptyList(), null, null,
                 Collections.emptyList(), "");

@@ -54,9 +54,9 @@ final class ManifestReader {
     }
 
     private static Manifest combined(JsonFields json, String name, String task, List<Manifest.Listed> files) {
-        List<Manifest.Part> parts = new ArrayList<>();
+        List<String> parts = new ArrayList<>();
         for (JsonFields part : json.objects("parts")) {
-            parts.add(new Manifest.Part(part.text("role"), inside(part, "path")));
+            parts.add(inside(part, "path"));
         }
         if (parts.isEmpty()) {
             throw json.refused("parts", "is empty");
