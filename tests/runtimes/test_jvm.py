@@ -173,7 +173,7 @@ def damage_answer(bundle: Path) -> None:
         (damage_mean, "pre-processing", "golden/0/input.npy"),
         (damage_golden_vector, "inference", "golden/1/fp32.onnx.probabilities.npy"),
         (damage_answer, "post-processing", "golden/1/answers.json"),
-        (damage_labels, "labels", "class 1"),
+        (damage_labels, "labels", "expected the label"),
     ],
 )
 def test_a_damage_is_named(
