@@ -7,7 +7,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 # What `make arm` tests on emulated ARM cores; those that are not in build/ are made first.
 BUNDLES ?= picodet_s pplcnetv2_base ppocrv3_det ppocrv3_rec
 
-.PHONY: demo test test-slow lint arm clean
+# What `make jvm` tests: bundles that `edgekit compress` wrote; without any it makes a small one.
+JVM_BUNDLES ?= $(or $(patsubst %/manifest.json,%,$(wildcard build/*/manifest.json)),build/jvm/ppocr_mobile_v2_cls)
+
+.PHONY: demo test test-slow lint arm jvm clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -33,8 +36,19 @@ arm: $(STAMP) $(BUNDLES:%=build/%/manifest.json)
 build/%/manifest.json: | $(STAMP)
 	$(BIN)/edgekit compress --recipe $*
 
+# The Java runtime, with its unit tests and the bundles' self-tests. Needs Java 11 or newer and Maven.
+jvm: $(JVM_BUNDLES)
+	cd runtimes/jvm && mvn -q -B package
+	set -e; for bundle in $(JVM_BUNDLES); do for model in fp32 int8; do \
+	  java -jar runtimes/jvm/target/edgekit-runtime.jar self-test $$bundle --model $$model; \
+	done; done
+
+build/jvm/ppocr_mobile_v2_cls: | $(STAMP)
+	$(BIN)/edgekit compress --recipe ppocr_mobile_v2_cls --preset kl --set data.calibration.count=8 \
+	  --set data.evaluation.count=6 --set validate.gates=null --out $@
+
 clean:
-	rm -rf .venv .uv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv build dist runtimes/jvm/target .mypy_cache .pytest_cache .ruff_cache
 
 # `--target` works where the system's Python is externally managed and where it lacks `venv`.
 .uv/bin/uv:
