@@ -57,6 +57,19 @@ def rounded(
     return made
 
 
+def without_biases(rounded: Program, program: Program, table: Table) -> Program:
+    """A copy of what `rounded` made of `program` with that program's own biases.
+
+    The means of a few dozen lines of text, dark on light or light on dark, are not those of others: there it
+    is better to leave them (PP-OCRv3 rec: .0022 of the outputs' variance, .016 with biases that keep them).
+    """
+    made = rounded.copy()
+    for layer in _layers(program, table):
+        if layer.bias is not None:
+            made.params[layer.bias] = program.params[layer.bias]
+    return made
+
+
 def steps(program: Program, table: Table, pictures: Sequence[Floats]) -> int:
     return len(pictures) + len(_layers(program, table))
 

@@ -161,7 +161,12 @@ def repaired(
         if how == "gptq":
             steps = rounding.steps(made.program, made.table, pictures)
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
-                made = Int8(rounding.rounded(made.program, made.table, pictures, advance), made.table)
+                weights = rounding.rounded(made.program, made.table, pictures, advance)
+            plain = rounding.without_biases(weights, made.program, made.table)
+            made = min(
+                (Int8(each, made.table) for each in (weights, plain)),
+                key=lambda int8: judge.error(int8.simulated(), optimise=False),
+            )
         elif how == "rescue":
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
                 costs = sensitivity.alone(

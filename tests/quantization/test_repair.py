@@ -159,6 +159,16 @@ def test_rounded_weights_are_what_the_writers_write(program: Program, tmp_path: 
     assert changed > 0
 
 
+def test_weights_can_be_had_without_the_biases(program: Program, tmp_path: Path) -> None:
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    made = rounding.rounded(program, table, PICTURES, lambda n: None)
+    plain = rounding.without_biases(made, program, table)
+    biases = {layer.bias for layer in table.quantized if layer.bias}
+    assert biases and any((made.params[name] != program.params[name]).any() for name in biases)
+    for name, value in plain.params.items():
+        np.testing.assert_array_equal(value, (program if name in biases else made).params[name])
+
+
 def test_biases_keep_the_means(program: Program, tmp_path: Path) -> None:
     table = nets.calibrated(program, tmp_path / "c", FEEDS)
     made = rounding.rounded(program, table, PICTURES, lambda n: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -33,7 +34,9 @@ class Programs:
 
 def compiled(name: str, options: Sequence[str]) -> Programs:
     libraries = parts.libraries("x86_64", print)
-    folder = cache_dir() / "arm" / name
+    # CMake's folder belongs to one checkout.
+    checkout = hashlib.sha256(str(runner.SOURCE).encode()).hexdigest()[:8]
+    folder = cache_dir() / "arm" / f"{name}-{checkout}"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
