@@ -74,7 +74,7 @@ class Ended:
 
 
 def run_cli(
-    *arguments: object, cache: Path, env: dict[str, str] | None = None, cwd: Path, timeout: int = 300
+    *arguments: object, cache: Path, env: dict[str, str] | None = None, cwd: Path, timeout: int = 900
 ) -> Ended:
     done = subprocess.run(
         [sys.executable, "-m", "edgekit", *map(str, arguments)],
