@@ -23,9 +23,7 @@ def test_picodet_s(edgekit: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     # Uniform: the sensitivity of every group would take minutes, and `make demo` measures it.
     options = [word for text in (*SHORT, "prune.allocation=uniform") for word in ("--set", text)]
-    done = edgekit(
-        "compress", "--recipe", "picodet_s", *options, "--out", out, cache=cache_dir(), timeout=900
-    )
+    done = edgekit("compress", "--recipe", "picodet_s", *options, "--out", out, cache=cache_dir())
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())
     assert report["gates"] == []
