@@ -163,10 +163,7 @@ def repaired(
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
                 weights = rounding.rounded(made.program, made.table, pictures, advance)
             plain = rounding.without_biases(weights, made.program, made.table)
-            made = min(
-                (Int8(each, made.table) for each in (weights, plain)),
-                key=lambda int8: judge.error(int8.simulated(), optimise=False),
-            )
+            tried = [Int8(each, made.table) for each in (weights, plain)]
         elif how == "rescue":
             with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
                 costs = sensitivity.alone(
@@ -192,13 +189,15 @@ def repaired(
                 len(judge.pictures),
                 left,
             )
-            made = built(layers)
+            tried = [built(layers)]
         else:
             with progress.task(f"Judging {how}", len(pictures)) as advance:
                 factors = how == "equalise"
                 grids = repair.grids(program, layers, ranges, pictures, advance, factors=factors)
-            made = built(layers)
-        error = judge.error(made.simulated(), optimise=False)
+            tried = [built(layers)]
+        judged = [judge.error(each.simulated(), optimise=False) for each in tried]
+        error = min(judged)
+        made = tried[judged.index(error)]
         if error > best:
             yield how, None, error, None
             (made, grids, layers), error = before, best
