@@ -16,25 +16,10 @@ from edgekit.folder import ModelInfo
 from edgekit.tasks import evaluate, text_detection, text_lines
 from edgekit.tasks.preprocessing import INTERPOLATION, preprocess
 from tests.runtimes.jvm import Jvm, built
+from tests.runtimes.made import maps, picture, write_manifest
 
 pytestmark = pytest.mark.slow  # it builds the runtime
 
-POSTS: dict[str, dict[str, Any]] = {
-    "classification": {"kind": "classification", "probabilities": "p", "top_k": 3},
-    "detection": {
-        "kind": "detection", "boxes": "b", "scores": "s", "strides": [8, 16],
-        "nms_top_k": 40, "keep_top_k": 30,
-    },
-    # Of noise, too, regions shall be found.
-    "text_detection": {"kind": "text_detection", "map": "m", "box_threshold": 0.3},
-    "text_recognition": {"kind": "text_recognition", "probabilities": "p"},
-}  # fmt: skip
-RESIZES: dict[str, dict[str, Any]] = {
-    "exact": {"kind": "exact", "height": 64, "width": 80, "interpolation": "cubic"},
-    "short": {"kind": "short", "height": 70, "width": 70, "interpolation": "linear"},
-    "line": {"kind": "line", "height": 48, "width": 160, "widest": 640, "interpolation": "linear"},
-    "page": {"kind": "page", "height": 96, "width": 96, "longest": 160, "interpolation": "area"},
-}
 SIZES = [
     (97, 131, 64, 80), (40, 33, 96, 70), (96, 64, 48, 32), (90, 60, 30, 20), (50, 200, 75, 100),
     (3, 1, 48, 7), (64, 48, 64, 96), (61, 83, 61, 40), (1, 1, 5, 3),
@@ -44,34 +29,6 @@ SIZES = [
 @pytest.fixture(scope="session")
 def jvm() -> Jvm:
     return built()
-
-
-def write_manifest(
-    path: Path, task: str, resize: str = "exact", labels: int = 3, **preprocessing: Any
-) -> ModelInfo:
-    info = ModelInfo.model_validate(
-        {
-            "name": "net",
-            "task": task,
-            "inputs": [{"name": "x", "shape": [-1, 3, -1, -1]}],
-            "outputs": [],
-            "preprocess": {
-                "resize": RESIZES[resize],
-                "mean": [0.485, 0.456, 0.406],
-                "std": [0.229, 0.224, 0.225],
-                **preprocessing,
-            },
-            "postprocess": POSTS[task],
-            "labels": [f"länd {k}" for k in range(labels)],
-        }
-    )
-    path.write_text(json.dumps({**info.model_dump(mode="json"), "files": []}))
-    return info
-
-
-def picture(seed: int, height: int, width: int) -> Any:
-    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    return cv2.GaussianBlur(noise, (5, 5), 1) if seed % 2 else noise
 
 
 def write_png(path: Path, image: Any) -> Path:
@@ -177,24 +134,6 @@ def answered(
         wanted = evaluate.answer_json(info, evaluate.answers(info, one, (sizes[2], sizes[3])))
         pairs.append((got, wanted))
     return pairs
-
-
-def maps(count: int, height: int, width: int, seed: int) -> Any:
-    """Probabilities with the shapes of text: turned bars, blobs, holes, specks and single pixels."""
-    random = np.random.default_rng(seed)
-    result = np.zeros((count, height, width), np.float32)
-    for one in result:
-        for _ in range(random.integers(0, 9)):
-            centre = random.uniform(0, (width, height))
-            box = cv2.boxPoints((centre, random.uniform(2, 60, 2), random.uniform(0, 180)))
-            cv2.fillPoly(one, [np.int32(box)], float(random.uniform(0.2, 1)))
-        noise = random.uniform(0, 1, (height, width)).astype(np.float32)
-        soft = cv2.GaussianBlur(noise, (0, 0), random.uniform(0.6, 3))
-        if random.random() < 0.5:
-            one += (soft - 0.5) * float(random.uniform(0.2, 3))
-        if random.random() < 0.2:
-            np.copyto(one, noise)
-    return np.clip(result, 0, 1)
 
 
 def test_regions_of_text_are_pythons_corner_for_corner(jvm: Jvm, tmp_path: Path) -> None:
