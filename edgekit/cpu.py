@@ -25,18 +25,18 @@ def model() -> str:
 
 
 def has_vnni() -> bool:
-    """Whether x86 multiplies uint8 by int8 without saturating at 16 bits (AVX512-VNNI or AVX-VNNI)."""
+    """Whether x86 has instructions for dot products of uint8 and int8 (AVX512-VNNI or AVX-VNNI)."""
     return bool(flags() & {"avx512_vnni", "avx_vnni"})
 
 
-def saturates() -> bool:
-    """Whether the processor's integer kernels answer worse than ARM's: x86 without VNNI."""
+def slow_int8() -> bool:
+    """Whether int8 runs on kernels much slower than those of ARM and newer x86, at the same answers."""
     return platform.machine() in ("x86_64", "AMD64") and not has_vnni()
 
 
 NO_VNNI = (
-    "this processor has no VNNI, so its sums of uint8 x int8 saturate: int8 is evaluated op by op, with "
-    "float sums, which gives ARM's accuracy but not ARM's last bits"
+    "this processor has no VNNI: int8 ran on ONNX Runtime's slower exact kernels, so its answers are those "
+    "of ARM and of newer x86, its times are not"
 )
 
 _SHOWN = {

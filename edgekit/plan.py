@@ -29,7 +29,7 @@ VERSIONS = {
     "quantize": 29,
     "pact": 6,
     "export": 6,
-    "convert": 7,
+    "convert": 8,
     "validate": 9,
     "analyze": 5,
 }

@@ -154,7 +154,7 @@ def collect(
         not_executed.append(
             f"{recipe.name}.fp32.nb: its x86 twin was executed here instead; ARM code was not."
         )
-    if cpu.saturates():
+    if cpu.slow_int8():
         notes.append(f"{cpu.NO_VNNI[0].upper()}{cpu.NO_VNNI[1:]}.")
     analysed = analysis.load(exported) if quantized else None
     default = default_onnx([path.name for path in converted.glob("*.onnx")], measured["latency"])

@@ -11,12 +11,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from edgekit import cpu
-from edgekit.backends import onnx as onnx_backend
 from edgekit.checking import figures
 from edgekit.checking.figures import Measured
 from edgekit.recipe import Gate
@@ -72,43 +69,6 @@ def test_ten_of_ten_are_green(check: Any, bundle: Path, tmp_path: Path) -> None:
     assert row["before"] == row["after"] and row["difference"]["n"] == 6
     nb = [row for row in found["findings"] if row["subject"] == "tiny.int8.nb"]
     assert [row["verdict"] for row in nb] == ["passed", "skipped"]  # its weights; it is not executed here
-
-
-def test_without_vnni_int8_is_evaluated_op_by_op(
-    check: Any, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Integer kernels would saturate there, which no ARM processor does."""
-    monkeypatch.setattr(cpu, "saturates", lambda: True)
-    opened, session = [], onnx_backend.session
-
-    def spied(model: Path, *args: Any, **kwargs: Any) -> Any:
-        opened.append((model.name, session(model, *args, **kwargs)))
-        return opened[-1][1]
-
-    monkeypatch.setattr(onnx_backend, "session", spied)
-    done = check(bundle, "--json", tmp_path / "check.json")
-    assert done.code == 0 and "VNNI" in done.out
-    found = json.loads((tmp_path / "check.json").read_text())
-    (row,) = [row for row in found["findings"] if row["subject"] == "processor"]
-    assert row["verdict"] == "warning"
-    assert {name for name, _ in opened} == {"tiny.fp32.onnx", "tiny.int8.onnx"}
-    disabled = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    assert {each.get_session_options().graph_optimization_level for _, each in opened} == {disabled}
-
-
-def test_op_by_op_is_what_integers_give(bundle: Path) -> None:
-    """This processor's own integer kernels do not saturate: the reference. Float sums round a few values
-    the other way."""
-    if cpu.saturates():
-        pytest.skip("no VNNI here")
-    name = onnx_backend.session(bundle / "tiny.int8.onnx").get_inputs()[0].name
-    feed = {name: np.load(bundle / "golden" / "0" / "input.npy")}
-    fused, apart = (
-        next(iter(onnx_backend.load(bundle / "tiny.int8.onnx", fused=fused)(feed).values()))
-        for fused in (True, False)
-    )
-    plain = next(iter(onnx_backend.load(bundle / "tiny.fp32.onnx")(feed).values()))
-    assert np.square(fused - apart).sum() < 0.1 * np.square(fused - plain).sum()
 
 
 @pytest.mark.parametrize("what", ["weights", "input", "output"])

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgekit import cpu, gates, significance
+from edgekit import gates, significance
 from edgekit.apps.bundles import Bundle
 from edgekit.backends import onnx
 from edgekit.backends.paddle import Arrays
@@ -105,7 +105,7 @@ def measure(bundle: Bundle, before: Kept, images: ImageSet, progress: Progress) 
     found = Measured(Kept([path.name for path in images.paths], before.reference))
     with tempfile.TemporaryDirectory() as scratch:
         for kind, file in bundle.onnx.items():
-            _try(found, f"{kind}.onnx", runs, partial(onnx.load, file, fused=not cpu.saturates()))
+            _try(found, f"{kind}.onnx", runs, partial(onnx.load, file))
         int8 = bundle.path / "paddle" / table.INT8
         if int8.is_dir():
             _try(found, "int8.paddle", runs, partial(validate.simulation, int8, Path(scratch)))

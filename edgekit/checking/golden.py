@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import cpu
 from edgekit.apps.bundles import KINDS, Bundle, Kind
 from edgekit.backends import onnx
 from edgekit.checking.findings import Finding
@@ -91,7 +90,7 @@ def _network(bundle: Bundle, kind: Kind, vectors: list[_Vector]) -> Finding:
     outputs = [output.name for output in bundle.info.outputs]
     least = np.inf
     try:
-        run = onnx.load(bundle.onnx[kind], fused=not cpu.saturates())
+        run = onnx.load(bundle.onnx[kind])
         for vector in vectors:
             got = run({bundle.info.inputs[0].name: vector.tensor})
             recorded = vector.raw(kind, outputs)
@@ -122,8 +121,6 @@ def _differs(subject: str, kind: str, vector: _Vector, output: str, ratio: float
             STEP, subject, "failed", f"{where} differ: its signal is only {ratio:.1f} dB above that"
         )
     says = f"{where} differ by {abs(ratio):.1f} dB {'more' if ratio < 0 else 'less'} than int8 and float do"
-    if cpu.saturates():
-        return Finding(STEP, subject, "warning", f"{says}; {cpu.NO_VNNI}")
     return Finding(STEP, subject, "failed", says)
 
 

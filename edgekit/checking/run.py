@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit import cpu, gates
+from edgekit import gates
 from edgekit.apps import bundles
 from edgekit.apps.bundles import Bundle
 from edgekit.bundle import MANIFEST
@@ -117,8 +117,6 @@ def _part(
     found += files.check(bundle, manifest)
     found += layers.check(bundle)
     found += golden.check(bundle)
-    if cpu.saturates():
-        found.append(Finding("golden", "processor", "warning", cpu.NO_VNNI))
     measured = figures.measure(bundle, before, images, progress)
     more, rows = figures.compare(measured, before, "recorded")
     found += more

@@ -110,12 +110,12 @@ def _cpu() -> dict[str, Any]:
 
 def _meaning(machine: str, features: dict[str, bool], known: bool) -> str:
     if not known:
-        return "unknown processor features: int8 accuracy measured here may be worse than on ARM"
+        return "unknown processor features: int8 times measured here may say little about other processors"
     if machine not in ("x86_64", "AMD64"):
-        return "not x86: int8 sums do not saturate, int8 accuracy is that of the device"
+        return "not x86: int8 answers and times are those of the device"
     if features["avx512_vnni"] or features["avx_vnni"]:
-        return "VNNI: int8 sums do not saturate, int8 accuracy measured here is what ARM gives"
-    return "no VNNI: sums of uint8 x int8 saturate here; edgekit evaluates int8 op by op, with float sums"
+        return "VNNI: int8 runs on dot products, its answers are those of ARM"
+    return "no VNNI: int8 answers are those of ARM, by slower exact kernels; int8 times say little here"
 
 
 def _size(folder: Path) -> int:

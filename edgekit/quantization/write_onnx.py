@@ -210,7 +210,9 @@ class _Writer:
         integers = quantize_weight(value, self.table.weights[layer.weight], layer.axis)
         q = self.initializer(f"{layer.weight}.q", integers)
         s = self.initializer(f"{layer.weight}.s", scales)
-        z = self.shared(f"w{len(scales)}", np.zeros(len(scales), np.int8))
+        # One of its own: with `session.x64quantprecision` ONNX Runtime renames each layer's zero points after
+        # the old ones, and fails where layers share these.
+        z = self.initializer(f"{layer.weight}.z", np.zeros(len(scales), np.int8))
         made = [helper.make_node("DequantizeLinear", [q, s, z], [f"{layer.weight}.d"], axis=layer.axis)]
         node.input[1] = f"{layer.weight}.d"
         if node.op_type == "Conv" and middles(self.table, layer) is not None and len(node.input) < 3:
@@ -235,9 +237,8 @@ class _Writer:
         whole = np.clip(np.rint(bias / units), -limit, limit).astype(np.int32)
         b = self.initializer(f"{layer.weight}.b", whole)
         u = self.initializer(f"{layer.weight}.u", units)
-        bz = self.shared(f"b{len(scales)}", np.zeros(len(scales), np.int32))
         node.input[index] = f"{layer.weight}.bd"
-        return [helper.make_node("DequantizeLinear", [b, u, bz], [f"{layer.weight}.bd"], axis=0)]
+        return [helper.make_node("DequantizeLinear", [b, u], [f"{layer.weight}.bd"], axis=0)]
 
 
 def activation_grid(table: Table, tensor: str, *, nonnegative: bool) -> tuple[float, int]:

@@ -326,7 +326,7 @@ def _targets(exported: ModelFolder, converted: Path, scratch: Path, pruned: bool
     for kind, base in (("fp32", FLOAT if pruned else ORIGINAL), ("int8", ORIGINAL)):
         file = converted / f"{name}.{kind}.onnx"
         if file.is_file():
-            found.append(Target(f"{kind}.onnx", onnx.load(file, fused=not cpu.saturates()), base))
+            found.append(Target(f"{kind}.onnx", onnx.load(file), base))
     folder = exported.path / table.INT8
     if folder.is_dir() and (exported.path / table.FILE).is_file():
         found.append(Target("int8.paddle", simulation(folder, scratch)))

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import paddle
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.backends import lite
 from edgekit.backends import onnx as onnx_backend
@@ -164,3 +165,39 @@ def test_lite_refuses_a_broken_nb(tmp_path: Path) -> None:
     with pytest.raises(EdgekitError, match="Paddle Lite on x86") as caught:
         lite.run_x86(tmp_path / "m.nb", nets.pictures(1), ["y"])
     assert caught.value.code == "EK501"
+
+
+def test_int8_sums_do_not_saturate(tmp_path: Path) -> None:
+    """Weights and inputs at their ends, against NumPy's integers; two layers, whose zero points ONNX Runtime
+    renames on x86 without VNNI."""
+    random = np.random.default_rng(0)
+    c = 48
+    x = random.choice([0, 1, 128, 254, 255], (1, c, 5, 7)).astype(np.uint8)
+    constants = {"one": np.float32(1), "zero": np.uint8(0), "step": np.float32(4096)}
+    nodes = [helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["x0q"])]
+    wanted = x.astype(np.int64)
+    for k in range(2):
+        w = random.choice([-127, -126, 64, 126, 127], (c, c, 1, 1)).astype(np.int8)
+        constants |= {f"w{k}": w, f"s{k}": np.ones(c, np.float32), f"z{k}": np.zeros(c, np.int8)}
+        nodes += [
+            helper.make_node("DequantizeLinear", [f"x{k}q", "one", "zero"], [f"x{k}d"]),
+            helper.make_node("DequantizeLinear", [f"w{k}", f"s{k}", f"z{k}"], [f"w{k}d"], axis=0),
+            helper.make_node("Conv", [f"x{k}d", f"w{k}d"], [f"y{k}"]),
+            helper.make_node("QuantizeLinear", [f"y{k}", "step", "zero"], [f"x{k + 1}q"]),
+        ]
+        sums = np.einsum("oi,nihw->nohw", w[:, :, 0, 0].astype(np.int64), wanted)
+        wanted = np.clip(np.rint(sums / 4096), 0, 255).astype(np.int64)
+    nodes.append(helper.make_node("DequantizeLinear", ["x2q", "one", "zero"], ["y"]))
+    made = helper.make_graph(
+        nodes, "ends",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, x.shape)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    onnx.save(
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8),
+        tmp_path / "ends.onnx",
+    )
+    (got,) = onnx_backend.load(tmp_path / "ends.onnx")({"x": x.astype(np.float32)}).values()
+    assert len(np.unique(wanted)) > 20
+    np.testing.assert_array_equal(got, wanted)

@@ -43,7 +43,7 @@ def test_json_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_vnni_means() -> None:
     none = dict.fromkeys(("avx2", "avx512_vnni", "avx_vnni", "asimddp"), False)
-    assert "saturate here" in doctor._meaning("x86_64", none, known=True)
-    assert "do not saturate" in doctor._meaning("x86_64", {**none, "avx_vnni": True}, known=True)
+    assert "slower exact kernels" in doctor._meaning("x86_64", none, known=True)
+    assert "dot products" in doctor._meaning("x86_64", {**none, "avx_vnni": True}, known=True)
     assert "not x86" in doctor._meaning("aarch64", none, known=True)
     assert "unknown" in doctor._meaning("x86_64", none, known=False)
