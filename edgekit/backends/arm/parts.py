@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import platform
 import shutil
-import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgekit.cachedir import cache_dir
-from edgekit.data import debian
+from edgekit.data import debian, npm
 from edgekit.data.files import build_once, scratch_folder, write_bytes
 from edgekit.data.sources import SourceFailed, download_wheel
 from edgekit.errors import EdgekitError
@@ -27,7 +26,6 @@ Log = Callable[[str], None]
 Machine = Literal["x86_64", "aarch64"]
 
 LAYOUT = 1  # raised when what lies in the folders below changes
-NPM_TIMEOUT = 900  # seconds; the package has 128 MB
 
 # The Python side's version, so that the same kernels answer on both sides.
 ONNXRUNTIME = "onnxruntime==1.23.2"
@@ -138,21 +136,13 @@ def _headers(log: Log) -> Path:
     def make(folder: Path) -> None:
         log(f"fetching npm package {_HEADERS_PACKAGE}")
         with scratch_folder(folder.parent, ".npm-") as scratch:
-            command = ["npm", "pack", _HEADERS_PACKAGE, "--silent", "--ignore-scripts"]
             try:
-                subprocess.run(
-                    command, cwd=scratch, capture_output=True, text=True, check=True, timeout=NPM_TIMEOUT
-                )
-                with tarfile.open(next(scratch.glob("*.tgz"))) as package:
+                with tarfile.open(npm.fetch(_HEADERS_PACKAGE, scratch)) as package:
                     member = package.extractfile(_HEADERS_ARCHIVE)
                     assert member is not None  # extractfile gives None only for what is no file
                     archive = zipfile.ZipFile(io.BytesIO(member.read()))
-            except (OSError, subprocess.SubprocessError, StopIteration, KeyError, tarfile.TarError) as error:
-                said = getattr(error, "stderr", None) or error
-                raise EdgekitError(
-                    "EK403",
-                    f"{_HEADERS_PACKAGE} could not be fetched by npm, which must be installed: {said}.",
-                ) from error
+            except (OSError, KeyError, tarfile.TarError) as error:
+                raise EdgekitError("EK403", f"{_HEADERS_PACKAGE} cannot be unpacked: {error}.") from error
             for name, digest in _HEADERS_SHA256.items():
                 write_bytes(folder / name, _pinned(archive.read(f"headers/{name}"), name, digest))
 

@@ -5,21 +5,19 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonPrimitive;
+import java.io.BufferedReader;
+import java.io.FileReader;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.Paths;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 
 /** Times the three steps on a bundle's first golden picture. */
-final class Bench {
+public final class Bench {
     private Bench() {}
 
     /** Times in milliseconds. Raises EK409 for a bundle without golden pictures, and what `Model.answer` does. */
-    static JsonObject run(Bundle bundle, Model model, int threads, int warmup, int repeats, Decoder decoder) {
+    public static JsonObject run(Bundle bundle, Model model, int threads, int warmup, int repeats, Decoder decoder) {
         List<String> golden = SelfTest.golden(bundle);
         if (golden.isEmpty()) {
             throw new EdgekitException("EK409", "The bundle has no golden picture to time.");
@@ -51,7 +49,7 @@ final class Bench {
         JsonObject json = new JsonObject();
         json.addProperty("bundle", bundle.manifest().name);
         json.addProperty("model", model.role());
-        json.addProperty("engine", OnnxNetwork.version());
+        json.addProperty("engine", model.engine());
         json.addProperty("machine", System.getProperty("os.arch"));
         json.add("input", shape);
         json.addProperty("threads", threads);
@@ -75,9 +73,8 @@ final class Bench {
 
     /** Of the process, the JVM included, in 10^6 bytes; null where the system is not Linux. */
     private static JsonElement peakMemory() {
-        Path status = Paths.get("/proc/self/status");
-        try {
-            for (String line : Files.readAllLines(status, StandardCharsets.ISO_8859_1)) {
+        try (BufferedReader status = new BufferedReader(new FileReader("/proc/self/status"))) {
+            for (String line = status.readLine(); line != null; line = status.readLine()) {
                 if (line.startsWith("VmHWM:")) {
                     return new JsonPrimitive(Long.parseLong(line.replaceAll("[^0-9]", "")) * 1024 / 1e6);
                 }

@@ -69,6 +69,11 @@ public final class Bundle {
                 "EK401", "The bundle " + manifest.name + " has no " + (wanted.isEmpty() ? "ONNX" : wanted) + " file.");
     }
 
+    /** Whether there is a file with a role, "int8.onnx" or "int8.nb". */
+    public boolean has(String role) {
+        return find(role) != null;
+    }
+
     /** Every listed file against its sha256. Raises EK401 and EK402. */
     public void checkHashes() {
         for (Manifest.Listed file : manifest.files) {
@@ -77,7 +82,7 @@ public final class Bundle {
     }
 
     /** The bytes of a file with a role, its sha256 checked. Raises EK401 and EK402. */
-    byte[] checked(String role) {
+    public byte[] checked(String role) {
         Manifest.Listed file = find(role);
         if (file == null) {
             throw new EdgekitException("EK401", "The bundle " + manifest.name + " has no file for " + role + ".");

@@ -28,7 +28,7 @@ final class Decoding {
         }
         try {
             Picture picture = pixels(file, name);
-            return upright(picture, isPng ? Exif.ofPng(file) : Exif.ofJpeg(file));
+            return upright(picture, Exif.orientation(file));
         } catch (IOException | RuntimeException error) { // ImageIO throws many kinds for damaged files
             if (error instanceof EdgekitException) {
                 throw (EdgekitException) error;

@@ -6,12 +6,21 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
 /** The orientation (1 to 8) that EXIF gives a picture; 1 where there is none, or where it cannot be read. */
-final class Exif {
+public final class Exif {
     private static final int ORIENTATION = 0x0112;
     private static final int ENTRY = 12; // bytes
     private static final byte[] NAME = "Exif\0\0".getBytes(StandardCharsets.US_ASCII);
 
     private Exif() {}
+
+    /** Of a JPEG or PNG; 1 for anything else. */
+    public static int orientation(byte[] file) {
+        if (file.length > 3 && file[0] == (byte) 0xff && file[1] == (byte) 0xd8) {
+            return ofJpeg(file);
+        }
+        boolean isPng = file.length > 8 && file[0] == (byte) 0x89 && file[1] == 'P' && file[2] == 'N' && file[3] == 'G';
+        return isPng ? ofPng(file) : 1;
+    }
 
     static int ofJpeg(byte[] file) {
         ByteBuffer bytes = ByteBuffer.wrap(file);

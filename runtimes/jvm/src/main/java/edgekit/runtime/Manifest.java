@@ -1,5 +1,6 @@
 package edgekit.runtime;
 
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 
@@ -75,7 +76,14 @@ public final class Manifest {
                 postprocess, labels, preferred);
     }
 
-    boolean isCombined() {
+    /** Of the network's outputs, in its order. */
+    public List<String> outputNames() {
+        List<String> names = new ArrayList<>();
+        outputs.forEach(output -> names.add(output.name));
+        return names;
+    }
+
+    public boolean isCombined() {
         return !parts.isEmpty();
     }
 }

@@ -6,9 +6,9 @@ import java.util.Map;
 public final class Model implements AutoCloseable {
     private final Manifest manifest;
     private final String role;
-    private final OnnxNetwork network;
+    private final Network network;
 
-    private Model(Manifest manifest, String role, OnnxNetwork network) {
+    private Model(Manifest manifest, String role, Network network) {
         this.manifest = manifest;
         this.role = role;
         this.network = network;
@@ -24,6 +24,17 @@ public final class Model implements AutoCloseable {
         return new Model(bundle.manifest(), role, new OnnxNetwork(bundle.checked(role), name, threads));
     }
 
+    /**
+     * With a network of the application's own, made from the file with this role ("int8.nb"), which the model closes.
+     * Raises EK107 for a combined bundle.
+     */
+    public static Model of(Bundle bundle, String role, Network network) {
+        if (bundle.manifest().isCombined()) {
+            throw new EdgekitException("EK107", bundle.manifest().name + " is a combined bundle: open one of its parts.");
+        }
+        return new Model(bundle.manifest(), role, network);
+    }
+
     public Manifest manifest() {
         return manifest;
     }
@@ -31,6 +42,11 @@ public final class Model implements AutoCloseable {
     /** "int8.onnx" or "fp32.onnx". */
     public String role() {
         return role;
+    }
+
+    /** The engine's name and version. */
+    public String engine() {
+        return network.engine();
     }
 
     /** The network's input for a picture. Raises EK406, and EK409 when the network takes another size. */
@@ -69,6 +85,13 @@ public final class Model implements AutoCloseable {
     public Answer answer(Picture picture) {
         Tensor input = input(picture);
         return answer(infer(input), input, picture.size());
+    }
+
+    /** The same, with the time of each step. */
+    public Answer answer(Picture picture, Times times) {
+        Tensor input = times.of("pre-processing", () -> input(picture));
+        Map<String, Tensor> outputs = times.of("inference", () -> infer(input));
+        return times.of("post-processing", () -> answer(outputs, input, picture.size()));
     }
 
     @Override

@@ -13,7 +13,7 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /** A network that ONNX Runtime runs on the CPU. Not for several threads at once. */
-final class OnnxNetwork implements AutoCloseable {
+final class OnnxNetwork implements Network {
     private final String name;
     private final OrtSession session;
     private final String input;
@@ -37,8 +37,8 @@ final class OnnxNetwork implements AutoCloseable {
         input = session.getInputNames().iterator().next();
     }
 
-    /** Raw outputs by name. Raises EK501 when ONNX Runtime fails, EK409 for an output that is not float32. */
-    Map<String, Tensor> run(Tensor picture) {
+    @Override
+    public Map<String, Tensor> run(Tensor picture) {
         Map<String, Tensor> outputs = new TreeMap<>();
         try (OnnxTensor feed =
                         OnnxTensor.createTensor(environment(), FloatBuffer.wrap(picture.values), picture.shape);
@@ -60,6 +60,11 @@ final class OnnxNetwork implements AutoCloseable {
         float[] values = new float[floats.remaining()];
         floats.get(values);
         return new Tensor(((TensorInfo) value.getInfo()).getShape(), values);
+    }
+
+    @Override
+    public String engine() {
+        return version();
     }
 
     static String version() {

@@ -57,7 +57,7 @@ public final class Picture {
     }
 
     /** Raises EK406 for a picture without pixels, or with too many. */
-    static void checkSize(long height, long width, String name) {
+    public static void checkSize(long height, long width, String name) {
         if (height < 1 || width < 1) {
             throw new EdgekitException("EK406", name + " has no pixels.");
         }

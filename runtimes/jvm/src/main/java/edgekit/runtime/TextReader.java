@@ -93,7 +93,7 @@ public final class TextReader implements AutoCloseable {
     }
 
     /** The roles of the models that run, by part. */
-    JsonObject roles() {
+    public JsonObject roles() {
         JsonObject json = new JsonObject();
         models.forEach((part, model) -> json.addProperty(part, model.role()));
         return json;
@@ -101,8 +101,14 @@ public final class TextReader implements AutoCloseable {
 
     /** The lines on a picture in reading order, without the too small and unsure ones. Raises what `Model.answer` does. */
     public List<Line> read(Picture picture) {
+        return read(picture, new Times());
+    }
+
+    /** The same, with the times of finding lines, telling their direction, and reading them. */
+    public List<Line> read(Picture picture, Times times) {
         List<double[][]> quads = new ArrayList<>();
-        for (Regions.Found found : ((Regions) models.get("det").answer(picture)).regions) {
+        Answer regions = times.of("finding lines", () -> models.get("det").answer(picture));
+        for (Regions.Found found : ((Regions) regions).regions) {
             Size size = TextLines.size(found.corners);
             if (Math.min(size.height, size.width) >= Math.max(1, chain.smallest)) {
                 quads.add(found.corners);
@@ -110,7 +116,7 @@ public final class TextReader implements AutoCloseable {
         }
         List<Line> lines = new ArrayList<>();
         for (double[][] quad : TextLines.readingOrder(quads)) {
-            Line line = line(picture, quad);
+            Line line = line(picture, quad, times);
             if (!line.text.isEmpty() && line.score >= chain.least) {
                 lines.add(line);
             }
@@ -118,10 +124,12 @@ public final class TextReader implements AutoCloseable {
         return Collections.unmodifiableList(lines);
     }
 
-    private Line line(Picture picture, double[][] quad) {
+    private Line line(Picture picture, double[][] quad, Times times) {
         Picture seen = TextLines.cutOut(picture, quad, chain.vertical);
-        boolean turned = models.containsKey("cls") && upsideDown(seen) > chain.turned;
-        Reading found = (Reading) models.get("rec").answer(turned ? TextLines.upsideDown(seen) : seen);
+        boolean turned = models.containsKey("cls")
+                && times.of("their direction", () -> upsideDown(seen)) > chain.turned;
+        Picture upright = turned ? TextLines.upsideDown(seen) : seen;
+        Reading found = (Reading) times.of("reading", () -> models.get("rec").answer(upright));
         return new Line(found.text, found.score, quad, turned);
     }
 
