@@ -35,7 +35,10 @@ _JARS = {  # file -> artifact, sha256
         "org.robolectric:android-all:14-robolectric-10818077",
         "6be2218c6a53fe3c57bc22ebdc723edcb7270a8a6f187545708aa5c0ed813977",
     ),
-    DEXER: ("com.android.tools:r8:8.5.35", "4733945987ee0a840fafc34080b135259e01678412e07212b23f706334290294"),
+    DEXER: (
+        "com.android.tools:r8:8.5.35",
+        "4733945987ee0a840fafc34080b135259e01678412e07212b23f706334290294",
+    ),
     GSON: (
         "com.google.code.gson:gson:2.13.1",
         "94855942d4992f112946d3de1c334e709237b8126d8130bf07807c018a4a2120",
@@ -85,7 +88,7 @@ def tools(log: Log) -> Path:
 
 
 def libraries(log: Log) -> Path:
-    """android.jar, D8, Gson, ONNX Runtime's jar, and its natives in `jni/ABI/`. Raises EK402, EK403, EK410."""
+    """android.jar, D8, Gson, ONNX Runtime's jar, and its natives in `jni/ABI/`. Raises EK402, EK403."""
 
     def make(folder: Path) -> None:
         with scratch_folder(folder.parent, ".jars-") as scratch:

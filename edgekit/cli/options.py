@@ -75,6 +75,10 @@ def as_kind(kind: str | None) -> Kind | None:
     return "fp32" if kind == "fp32" else "int8" if kind == "int8" else None
 
 
+def as_kinds(kinds: tuple[str, ...]) -> list[Kind]:
+    return [kind for name in kinds if (kind := as_kind(name)) is not None]
+
+
 def data(command: F) -> F:
     return click.option(
         "--data", type=FOLDER, metavar="DIR", help="Your own pictures, with or without COCO annotations."
