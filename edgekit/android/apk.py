@@ -60,7 +60,8 @@ def build(
     # Beside the output, so that the finished file can be renamed to it.
     output.parent.mkdir(parents=True, exist_ok=True)
     with disk_full_guard(output), scratch_folder(output.parent.resolve(), ".apk-") as scratch:
-        base, sources = resources(bundles, scratch, kinds, paddle_lite is not None, log)
+        gather(bundles, kinds, paddle_lite is not None, scratch / "assets")
+        base, sources = link(scratch / "assets", scratch, log)
         log("compiling the app")
         classes = _compile(sources, scratch, jars, libraries)
         log("making dex files")
@@ -80,17 +81,15 @@ def build(
     return _told(output)
 
 
-def resources(
-    bundles: Sequence[Path], scratch: Path, kinds: Sequence[Kind], lite: bool, log: Log
-) -> tuple[Path, Path]:
-    """An APK of manifest, resources and assets, and the folder with R.java. Robolectric reads the first, too.
-
-    What lies in the demo's own assets goes in with the bundles that are named here.
-    """
-    inside = scratch / "assets"
-    shutil.copytree(_MAIN / "assets", inside, ignore=shutil.ignore_patterns(".*", "README*"))
+def gather(bundles: Sequence[Path], kinds: Sequence[Kind], lite: bool, into: Path) -> None:
+    """The assets, in the fresh folder `into`: the demo's own, with what was pushed, and bundles."""
+    shutil.copytree(_MAIN / "assets", into, ignore=shutil.ignore_patterns(".*", "README*"))
     for bundle in bundles:
-        assets.push(bundle, inside / assets.BUNDLES, kinds, lite)
+        assets.push(bundle, into / assets.BUNDLES, kinds, lite)
+
+
+def link(inside: Path, scratch: Path, log: Log) -> tuple[Path, Path]:
+    """An APK of manifest, resources and assets, which Robolectric reads, too; and the folder with R.java."""
     manifest = scratch / "AndroidManifest.xml"
     text = (_MAIN / "AndroidManifest.xml").read_text(encoding="utf-8")
     # Gradle has these in build.gradle.kts and warns of them in the manifest; aapt2 must find them there.
@@ -102,7 +101,7 @@ def resources(
     parts.aapt2(
         ["link", "-I", parts.libraries(log) / ANDROID, "--manifest", manifest, "-A", inside,
          "--java", sources, "--min-sdk-version", MIN_SDK, "--target-sdk-version", TARGET_SDK,
-         "--version-code", 1, "--version-name", VERSION, "--auto-add-overlay", "-o", base, compiled],
+         "--version-code", 1, "--version-name", VERSION, "-o", base, compiled],
         log,
     )  # fmt: skip
     return base, sources
@@ -154,8 +153,8 @@ def _paddle_lite(folder: Path, abis: Sequence[str]) -> tuple[Path, dict[str, Pat
 
 
 def _pack(base: Path, dexed: Sequence[Path], natives: Mapping[str, Path], out: Path) -> None:
-    """Natives are compressed, and unpacked at installation: mapped from the APK they would have to lie at multiples
-    of the device's pages, which have 4 or 16 KB, and Debian's zipalign knows the former only."""
+    """Natives are compressed, and unpacked at installation: mapped from the APK they would have to lie at
+    multiples of the device's pages, which have 4 or 16 KB, and Debian's zipalign knows the former only."""
     shutil.copyfile(base, out)
     with zipfile.ZipFile(out, "a") as archive:
         for path in dexed:

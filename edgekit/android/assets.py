@@ -26,8 +26,8 @@ def push(bundle: Path, into: Path | None, kinds: Sequence[Kind], lite: bool) -> 
     """A copy of a bundle in the folder `into/NAME`, by default among the demo's assets.
 
     `kinds`: whose ONNX it keeps, and with `lite` whose `.nb`. The manifest lists what is there, so the copy
-    is a whole bundle. Raises EK106 and EK410 when it cannot be written, EK107 for a bundle without such a file,
-    EK502 without a source checkout, and what `open_bundles` raises.
+    is a whole bundle. Raises EK106 and EK410 (it cannot be written), EK107 (it has no such file), EK502
+    (no source checkout), and what `open_bundles` raises.
     """
     opened = open_bundles([bundle])
     for one in opened.bundles:

@@ -77,7 +77,7 @@ def push(bundle: Path, into: Path | None, kinds: tuple[str, ...], lite: bool, js
 )  # fmt: skip
 @click.option("--alias", metavar="NAME", help="The key's name in --keystore.")
 @click.option(
-    "--password", metavar="HOW", help="Of --keystore, as env:NAME or file:PATH: no list of processes shows it."
+    "--password", metavar="HOW", help="Of --keystore: env:NAME or file:PATH, for anyone sees command lines."
 )  # fmt: skip
 @options.json_file
 @options.debug

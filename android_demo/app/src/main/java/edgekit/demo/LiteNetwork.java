@@ -75,11 +75,12 @@ final class LiteNetwork implements Network {
     }
 
     static String version(byte[] file) {
-        int end = VERSION_AT;
+        int start = Math.min(VERSION_AT, file.length);
+        int end = start;
         while (end < Math.min(file.length, VERSION_AT + VERSION_BYTES) && file[end] != 0) {
             end++;
         }
-        String version = new String(file, 0, end, StandardCharsets.ISO_8859_1).substring(Math.min(VERSION_AT, end));
+        String version = new String(file, start, end - start, StandardCharsets.ISO_8859_1);
         if (!version.matches("v[0-9][\\w.-]*")) {
             throw new EdgekitException("EK409", "The .nb file does not say which Paddle Lite wrote it.");
         }

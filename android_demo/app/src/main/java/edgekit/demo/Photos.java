@@ -48,7 +48,7 @@ final class Photos {
     }
 
     /** Transparency over white, as in edgekit's Python. */
-    private static int[] overWhite(int[] pixels, boolean hasAlpha) {
+    static int[] overWhite(int[] pixels, boolean hasAlpha) {
         if (!hasAlpha) {
             return pixels;
         }
