@@ -54,7 +54,7 @@ def build(
     signer = keystore or debug_keystore(log)
     jars, natives = [runtime.jar(log), libraries / GSON, libraries / ENGINE], _natives(libraries, abis)
     if paddle_lite is not None:
-        jar, more = _paddle_lite(paddle_lite, abis)
+        jar, more = release(paddle_lite, abis)
         jars.append(jar)
         natives.update(more)
     # Beside the output, so that the finished file can be renamed to it.
@@ -134,7 +134,7 @@ def _natives(libraries: Path, abis: Sequence[str]) -> dict[str, Path]:
     return {f"lib/{abi}/{path.name}": path for abi in abis for path in parts.natives(libraries, abi)}
 
 
-def _paddle_lite(folder: Path, abis: Sequence[str]) -> tuple[Path, dict[str, Path]]:
+def release(folder: Path, abis: Sequence[str]) -> tuple[Path, dict[str, Path]]:
     """A release's jar and its libraries per ABI: `PaddlePredictor.jar`, `ABI/libpaddle_lite_jni.so`."""
     jar = next(iter(sorted(folder.rglob("PaddlePredictor.jar"))), None)
     if jar is None:

@@ -17,9 +17,10 @@ SOURCE = Path(__file__).parents[2] / "runtimes" / "jvm"
 
 @dataclass(frozen=True)
 class Jvm:
-    """`target` holds the jar, lib/, and the classes of the tests."""
+    """`target` holds the jar, lib/, and the classes of the tests; `java` starts a Java machine."""
 
     target: Path
+    java: Sequence[str] = ("java",)
 
     def run(self, *arguments: object, timeout: int = 600) -> subprocess.CompletedProcess[str]:
         """The command."""
@@ -35,7 +36,7 @@ class Jvm:
         assert done.returncode == 0, done.stderr
 
     def _java(self, arguments: Sequence[object], timeout: int) -> subprocess.CompletedProcess[str]:
-        command = ["java", *map(str, arguments)]
+        command = [*self.java, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=timeout)
 
 

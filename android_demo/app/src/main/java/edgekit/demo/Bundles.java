@@ -5,7 +5,9 @@ import edgekit.runtime.Bundle;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Set;
 
 /** The bundles among the app's assets, where `edgekit android push` puts them. */
 final class Bundles {
@@ -15,17 +17,18 @@ final class Bundles {
 
     /** Every folder, whether it holds a bundle or not: what is wrong with it is said when it is opened. */
     static List<String> names(AssetManager assets) {
-        List<String> names = new ArrayList<>();
+        Set<String> names = new LinkedHashSet<>();
         try {
-            for (String name : assets.list(FOLDER)) {
-                if (assets.list(FOLDER + "/" + name).length > 0) { // a file has nothing below it
+            for (String found : assets.list(FOLDER)) {
+                String name = found.split("/")[0]; // Robolectric gives the whole path of each file
+                if (!name.equals(found) || assets.list(FOLDER + "/" + name).length > 0) { // below a file is nothing
                     names.add(name);
                 }
             }
         } catch (IOException error) {
-            return names; // which says that there are none
+            return new ArrayList<>(); // which says that there are none
         }
-        return names;
+        return new ArrayList<>(names);
     }
 
     /** Raises EdgekitException EK401 when there is no manifest, EK409 when it cannot be used. */

@@ -54,7 +54,7 @@ final class Files {
                 .array();
     }
 
-    /** A PNG's header that promises so many pixels; there are none. */
+    /** A PNG whose header promises so many pixels; hardly any follow. */
     static byte[] promised(int width, int height) {
         byte[] header = ByteBuffer.allocate(17)
                 .put("IHDR".getBytes(StandardCharsets.US_ASCII))
@@ -64,11 +64,16 @@ final class Files {
                 .array();
         CRC32 sum = new CRC32();
         sum.update(header);
-        return ByteBuffer.allocate(8 + 4 + header.length + 4 + 12)
+        byte[] pixels = {0x78, (byte) 0x9c, 0x63, 0, 0, 0, 1, 0, 1};
+        return ByteBuffer.allocate(8 + 4 + header.length + 4 + 12 + pixels.length + 12)
                 .put(new byte[] {(byte) 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'})
                 .putInt(13)
                 .put(header)
                 .putInt((int) sum.getValue())
+                .putInt(pixels.length)
+                .put("IDAT".getBytes(StandardCharsets.US_ASCII))
+                .put(pixels)
+                .putInt(0) // no checksum that holds
                 .put(new byte[] {0, 0, 0, 0, 'I', 'E', 'N', 'D', (byte) 0xae, 0x42, 0x60, (byte) 0x82})
                 .array();
     }

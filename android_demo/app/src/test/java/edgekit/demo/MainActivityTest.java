@@ -137,7 +137,7 @@ public class MainActivityTest {
 
     private void turn(String to) {
         RuntimeEnvironment.setQualifiers("+" + to);
-        controller.configurationChange(RuntimeEnvironment.getApplication().getResources().getConfiguration());
+        controller.recreate();
         activity = controller.get();
         Screen.idle();
     }

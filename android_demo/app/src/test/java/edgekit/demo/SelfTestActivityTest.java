@@ -41,7 +41,7 @@ public class SelfTestActivityTest {
         assertEquals(controller.get().getColor(R.color.bad), Screen.colour(controller.get(), R.id.verdict));
         Screen.draw(controller.get(), "self-test-failed");
         RuntimeEnvironment.setQualifiers("+land");
-        controller.configurationChange(RuntimeEnvironment.getApplication().getResources().getConfiguration());
+        controller.recreate();
         assertEquals(verdict, Screen.text(controller.get(), R.id.verdict)); // kept, not run again
     }
 
