@@ -22,7 +22,7 @@ def bundle(tmp_path: Path) -> Path:
 
 def paddle_lite(folder: Path, libraries: Path) -> Path:
     """What a release of Paddle Lite looks like: the stand-in's classes in a jar, and a library per ABI."""
-    sources = sorted((assets.DEMO / "app/src/test/java/com/baidu").rglob("*.java"))
+    sources = sorted((assets.DEMO / "robolectric/java/com/baidu").rglob("*.java"))
     classes = folder / "classes"
     subprocess.run(["javac", "--release", "11", "-d", classes, *sources], check=True, capture_output=True)
     (folder / "java/jar").mkdir(parents=True)
