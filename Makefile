@@ -10,7 +10,10 @@ BUNDLES ?= picodet_s pplcnetv2_base ppocrv3_det ppocrv3_rec
 # What `make jvm` tests: bundles that `edgekit compress` wrote; without any it makes a small one.
 JVM_BUNDLES ?= $(or $(patsubst %/manifest.json,%,$(wildcard build/*/manifest.json)),build/jvm/ppocr_mobile_v2_cls)
 
-.PHONY: demo test test-slow lint arm jvm clean
+# What `make android` runs on an emulated ARM core and under Robolectric, and puts into the APK.
+ANDROID_BUNDLES ?= $(JVM_BUNDLES)
+
+.PHONY: demo test test-slow lint arm jvm android clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -43,12 +46,18 @@ jvm: $(JVM_BUNDLES)
 	  java -jar runtimes/jvm/target/edgekit-runtime.jar self-test $$bundle --model $$model; \
 	done; done
 
+# The Java runtime's tests, its jar on an emulated ARM core, the Android demo's screens, and its APK. Needs Java 17,
+# Maven and npm.
+android: $(STAMP) $(ANDROID_BUNDLES)
+	EDGEKIT_DEMO_BUNDLES="$(ANDROID_BUNDLES)" $(BIN)/python -m pytest -n 2 tests/android tests/runtimes/test_jvm_arm.py
+	$(BIN)/edgekit android apk $(ANDROID_BUNDLES:%=--bundle %) --model int8 --output build/edgekit-demo.apk
+
 build/jvm/ppocr_mobile_v2_cls: | $(STAMP)
 	$(BIN)/edgekit compress --recipe ppocr_mobile_v2_cls --preset kl --set data.calibration.count=8 \
 	  --set data.evaluation.count=6 --set validate.gates=null --out $@
 
 clean:
-	rm -rf .venv .uv build dist runtimes/jvm/target .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv build dist runtimes/jvm/target android_demo/target .mypy_cache .pytest_cache .ruff_cache
 
 # `--target` works where the system's Python is externally managed and where it lacks `venv`.
 .uv/bin/uv:

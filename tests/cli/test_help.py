@@ -44,6 +44,8 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         ["bundle", "pack"],
         ["results", "update"],
         ["results", "table"],
+        ["android", "push"],
+        ["android", "apk"],
     ],
     ids=" ".join,
 )

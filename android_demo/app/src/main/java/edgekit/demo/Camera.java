@@ -38,7 +38,7 @@ final class Camera implements AutoCloseable {
     private ImageReader frames;
     private int sensor; // degrees
     private boolean facesUser;
-    private boolean isClosed;
+    private volatile boolean isClosed;
 
     Camera(Activity activity, Consumer<Bitmap> seen, Consumer<String> failed) {
         this.activity = activity;
