@@ -211,5 +211,5 @@ def _kind_of(name: str) -> str:
     if found := re.match(r"lib/([^/]+)/", name):
         return f"natives for {found[1]}"
     if found := re.match(rf"assets/{assets.BUNDLES}/([^/]+)/", name):
-        return f"bundle {found[1]}"
+        return f"{'golden vectors of' if '/golden/' in name else 'bundle'} {found[1]}"
     return "code" if name.endswith(".dex") else "resources and manifest"
