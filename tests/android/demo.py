@@ -75,9 +75,11 @@ def pages(folder: Path) -> None:
 def run(real: Sequence[Path] = ()) -> Path:
     """Run the tests; gives the folder with the screens they drew."""
     prepare(assets.DEMO / "target/android", real)
+    screens = assets.DEMO / "target/screens"
+    shutil.rmtree(screens, ignore_errors=True)  # of an earlier run
     done = subprocess.run(
         ["mvn", "-q", "-B", "test", f"-Druntime.jar={runtime.jar(print)}"],
         cwd=assets.DEMO, capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]
-    return assets.DEMO / "target/screens"
+    return screens
