@@ -26,10 +26,10 @@ VERSIONS = {
     "sensitivity": 6,
     "prune": 6,
     "distil": 5,
-    "quantize": 29,
+    "quantize": 30,
     "pact": 6,
     "export": 6,
-    "convert": 8,
+    "convert": 9,
     "validate": 10,
     "analyze": 5,
 }

@@ -163,7 +163,7 @@ def collect(
     if quantized:
         scales = table.load(exported)
         inputs = {layer.input for layer in scales.quantized}
-        outputs = {layer.relu or layer.output for layer in scales.quantized if layer.type != "matmul"}
+        outputs = {layer.relu or layer.output for layer in scales.quantized if layer.int8_output}
         only = {"int8.onnx": sorted(outputs - inputs), "int8.nb": []}
     return {
         "name": recipe.name,

@@ -224,10 +224,15 @@ def _int8_layer(
         steps = table.output_grid(scales, layer)[0].astype(np.float64)
         spread = steps / steps.max()
     wanted = np.asarray(scales.weights[layer.weight]) / spread
-    differ = _same_weights(layer.weight, params[layer.weight], constants[weights.input[0]], layer.axis)
+    held, stored = params[layer.weight], constants[weights.input[0]]
+    if layer.pooled and held.shape[:2] == stored.shape:
+        stored = stored.reshape(held.shape)
+    differ = _same_weights(layer.weight, held, stored, layer.axis)
     says = [told for _, told in differ]
     says.append(_factor("the scales of its weights", wanted, constants[weights.input[1]]))
     source = makers.get(node.input[0])
+    if layer.pooled and source is not None and source.op_type == "Squeeze":
+        source = makers.get(source.input[0])
     if source is None or source.op_type != "DequantizeLinear":
         says.append("its input is not quantized")
     else:
@@ -251,7 +256,7 @@ def _bias(
     spread: Values,
 ) -> list[str]:
     """int32, in units of the scale of the input times those of the weights."""
-    if node.op_type != "Conv" or len(node.input) < 3:
+    if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3:
         return []
     maker = makers.get(node.input[2])
     if maker is None or maker.op_type != "DequantizeLinear":

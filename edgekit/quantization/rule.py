@@ -62,6 +62,7 @@ def layers(program: Program, keep_float: list[str]) -> list[Layer]:
         elif not conv and producers.get(source) is not None and producers[source].type == "softmax":
             reason = "reads a softmax: float by rule"
         macs = costs.get(outputs(op)[0], 0)
+        pixel = [program.shape(name)[2:] for name in (source, outputs(op)[0])] == [[1, 1], [1, 1]]
         found.append(
             Layer(
                 name=weight.removesuffix(".w_0"),
@@ -76,6 +77,7 @@ def layers(program: Program, keep_float: list[str]) -> list[Layer]:
                 params=int(value.size),
                 int8=not reason,
                 reason=reason,
+                pooled=conv and groups == 1 and pixel and value.shape[2:] == (1, 1),
             )
         )
     kept = _kept(found, keep_float)

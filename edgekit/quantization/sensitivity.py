@@ -107,7 +107,7 @@ def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
     found: dict[str, Callable[[Floats], Floats]] = {}
     for layer in table.quantized:
         name = layer.relu or layer.output
-        if layer.type == "matmul" or name in read:
+        if not layer.int8_output or name in read:
             continue
         steps, zero = output_grid(table, layer)
         low, high = -zero, 2 * LEVELS + 1 - zero

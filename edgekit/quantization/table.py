@@ -45,6 +45,13 @@ class Layer(Strict):
     params: int
     int8: bool
     reason: str
+    pooled: bool = False  # a convolution of 1 x 1 on one pixel, as behind a global pooling
+
+    @property
+    def int8_output(self) -> bool:
+        """Whether ONNX Runtime has an integer kernel for it only with its answers in int8, too. Not for
+        products of matrices, as which a convolution on one pixel is written."""
+        return self.type != "matmul" and not self.pooled
 
 
 class Activation(Strict):

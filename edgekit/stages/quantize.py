@@ -293,7 +293,8 @@ def fill(
             clip = METHODS[method](histogram.counts, histogram.bin_width)
         activations[name] = Activation(threshold=clip, maximum=histogram.maximum, floor=lowest.get(name))
     int8 = [layer for layer in layers if layer.int8]
-    read_as_int8, made_as_int8 = {layer.input for layer in int8}, {layer.output for layer in int8}
+    read_as_int8 = {layer.input for layer in int8}
+    made_as_int8 = {layer.output for layer in int8 if layer.int8_output}
     one_scale = {
         name
         for op in program.block.ops
@@ -304,7 +305,7 @@ def fill(
     }
     outputs = {}
     for layer in int8:
-        if layer.type == "matmul" or layer.relu or layer.output in read_as_int8 | one_scale:
+        if not layer.int8_output or layer.relu or layer.output in read_as_int8 | one_scale:
             continue
         channels = found[layer.output].channels
         if found[layer.output].counts.sum() < _ENOUGH * channels.size:
@@ -334,6 +335,6 @@ def _tensors(layers: list[Layer]) -> dict[str, int]:
     for layer in layers:
         if layer.int8:
             wanted[layer.input] = -1 if layer.type == "matmul" else 1
-            if layer.type != "matmul":
+            if layer.int8_output:
                 wanted[layer.relu or layer.output] = 1
     return wanted

@@ -20,7 +20,7 @@ from edgekit.program import edit, graph
 from edgekit.program.graph import Program
 from edgekit.quantization import equalise, repair, rounding, rule, sensitivity, write_onnx
 from edgekit.quantization.repair import Int8
-from edgekit.quantization.table import Table, dequantized, quantize_weight
+from edgekit.quantization.table import Activation, Table, dequantized, quantize_weight
 from tests.program import nets
 from tests.program.nets import conv_bn
 
@@ -362,9 +362,8 @@ def test_an_output_of_few_values_is_not_clipped(tmp_path: Path) -> None:
     program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
     table = nets.calibrated(program, tmp_path / "c", FEEDS)
     gate = next(op for op in program.block.ops if op.type == "hard_sigmoid").inputs[0].arguments[0]
-    excite = next(layer for layer in table.quantized if layer.output == gate)
     peaks = np.geomspace(0.5, 3, 16).astype(np.float32)
-    low = table.activations[excite.output].model_copy(update={"threshold": 0.1})
+    low = Activation(threshold=0.1, maximum=3)
     table = table.model_copy(update={"activations": {**table.activations, gate: low}, "outputs": {}})
     better = repair.only_onnx(program, table, {gate: peaks}, {gate: peaks}, PICTURES, lambda: None)
     assert better.activations[gate].threshold == pytest.approx(3) and gate not in better.outputs
