@@ -42,9 +42,14 @@ def self_test(bundle: Path, cpu: str, kind: str | None, log: Log) -> dict[str, A
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EdgekitError("EK501", f"The emulated {runner.NAME} cannot be run: {error}.") from error
     if done.returncode not in (0, _SELF_TEST_FAILED):
-        said = last_words(done.stderr) or "it said nothing"
-        code = next((code for code in ("EK401", "EK409") if code in said), "EK501")
-        raise EdgekitError(code, f"The emulated {runner.NAME} (exit {done.returncode}) says: {said}")
+        raise refused(done)
     found = json.loads(done.stdout)
     assert isinstance(found, dict)  # the runner prints one object
     return found
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> EdgekitError:
+    """EK401 or EK409 where the runner says that it is the bundle's fault, EK501 otherwise."""
+    said = last_words(done.stderr) or "it said nothing"
+    code = next((code for code in ("EK401", "EK409") if code in said), "EK501")
+    return EdgekitError(code, f"The emulated {runner.NAME} (exit {done.returncode}) says: {said}")
