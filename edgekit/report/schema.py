@@ -166,6 +166,40 @@ class Group(Strict):
         return self.kept / self.channels
 
 
+class Instructions(Strict):
+    """Executed instructions of one inference on an emulated ARM core, one thread, by kind (see
+    edgekit/backends/arm/counting.py). `model`: fp32 or int8 of the bundle, or `original`: the float
+    original of a pruned model."""
+
+    model: str
+    cpu: str
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+class SelfTest(Strict):
+    """The golden vectors of a model on an emulated ARM core. `sqnr_db`: of the raw outputs against the
+    golden ones, the worst of them (None: bit for bit), where `least_db` is asked for; `failed`: what
+    differs first."""
+
+    model: str
+    cpu: str
+    vectors: int = Field(ge=0)
+    sqnr_db: Measured = None
+    least_db: Measured = None
+    failed: str | None = None
+
+
+class Arm(Strict):
+    """What was measured on emulated ARM cores; no times."""
+
+    self_tests: list[SelfTest] = []
+    costs: list[Instructions] = []
+
+
 class Model(Strict):
     params: int = Field(ge=0)
     macs: int = Field(ge=0)  # for one picture
@@ -242,6 +276,7 @@ class Report(Strict):
     attempts: list[Attempt] = []
     alternatives: list[Alternative] = []
     groups: list[Group] = []
+    arm: Arm | None = None
     lineage: list[dict[str, Any]] = []
     tensors_only: dict[str, list[str]] = {}  # target -> tensors that only this target quantizes
     stages: list[Stage] = []
@@ -256,6 +291,8 @@ class Report(Strict):
         failed = [f"{gate.target} {gate.metric}" for gate in self.gates if not gate.passed]
         if self.verdict == "passed" and failed:
             raise ValueError(f"the verdict is passed, but these gates failed: {', '.join(failed)}")
+        if self.verdict == "passed" and self.arm and any(test.failed for test in self.arm.self_tests):
+            raise ValueError("the verdict is passed, but a self-test on emulated ARM failed")
         return self
 
 

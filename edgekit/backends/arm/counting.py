@@ -1,5 +1,5 @@
-"""Executed instructions of one inference on an emulated ARM core, by kind: what it costs, as far as that can be
-said without a board.
+"""Executed instructions of one inference on an emulated ARM core, by kind: what it costs, as far as that
+can be said without a board.
 
 A plugin of the emulator counts (`runtimes/qemu-plugin/`), between two marks that the C++ runner has around an
 inference. How long an instruction takes is not in it: nothing here is a time.
@@ -39,8 +39,9 @@ def plugin(log: Log) -> Path:
     """
     files = sorted(SOURCE.glob("*.[ch]"))
     if not files:
-        raise EdgekitError("EK502", "The plugin that counts is built from runtimes/qemu-plugin, which a source "
-                           "checkout has and a wheel has not.")  # fmt: skip
+        raise EdgekitError(
+            "EK502", "The plugin that counts is built from runtimes/qemu-plugin, which only a checkout has."
+        )
     state = json.dumps([parts.LAYOUT, {path.name: sha256_of(path) for path in files}])
 
     def make(folder: Path) -> None:
@@ -99,8 +100,8 @@ def run(cpu: str, words: Sequence[str], log: Log) -> tuple[Counts, list[Counts]]
 def inference(bundle: Path, cpu: str, kind: str | None, log: Log) -> Counts:
     """Instructions of one inference of a bundle's model on its first golden picture, on one thread.
 
-    Pre- and post-processing are not in it. `kind`: fp32, int8, or None for the manifest's default. Raises EK401
-    and EK409 (no such bundle or model) and what `run` does.
+    Pre- and post-processing are not in it. `kind`: fp32, int8, or None for the manifest's default. Raises
+    EK401 and EK409 (no such bundle or model) and what `run` does.
     """
     program = runner.build("aarch64", log) / runner.NAME
     asked = ["--threads", "1", "--warmup", str(WARMUP), "--repeats", str(COUNTED)]

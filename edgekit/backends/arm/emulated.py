@@ -31,8 +31,9 @@ def command(cpu: str, log: Log) -> list[str]:
     return [str(emulator), "-cpu", CPUS[cpu], "-L", str(root), str(program)]
 
 
-def self_test(bundle: Path, cpu: str, kind: str | None, log: Log) -> dict[str, Any]:
-    """What `edgekit-run self-test` says of a bundle on an emulated core, passed or failed.
+def self_test(bundle: Path, cpu: str, kind: str | None, log: Log) -> list[dict[str, Any]]:
+    """What `edgekit-run self-test` says of a bundle on an emulated core, passed or failed: one entry for
+    each part of a combined bundle, or the only one.
 
     Raises EK401, EK409 (no such bundle), EK501 (the runner fails otherwise), and what `command` does.
     """
@@ -44,8 +45,9 @@ def self_test(bundle: Path, cpu: str, kind: str | None, log: Log) -> dict[str, A
     if done.returncode not in (0, _SELF_TEST_FAILED):
         raise refused(done)
     found = json.loads(done.stdout)
-    assert isinstance(found, dict)  # the runner prints one object
-    return found
+    parts_of = found.get("parts", [found])
+    assert isinstance(parts_of, list)  # the runner prints one object
+    return parts_of
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> EdgekitError:
