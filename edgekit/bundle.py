@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,7 @@ def write_bundle(
                 for name in (
                     "recipe", "preset", "edgekit_version", "commit", "created", "verdict", "gates", "metrics",
                     "intervals", "stages", "data", "versions", "seed", "not_executed", "default", "arm",
+                    "boards",
                 )
             },
             "files": files + reports,
@@ -170,25 +171,44 @@ def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:
 
 
 def write_arm(out: Path, arm: schema.Arm) -> schema.Report:
-    """Put what was measured on emulated ARM into an intact bundle's reports and manifest; all else stays.
+    """Put what was measured on emulated ARM into an intact bundle's reports and manifest; all else stays. A
+    self-test that failed there fails the bundle.
 
     Raises EK106 and EK410 when it cannot be written, EK409 when its report cannot be read.
     """
+    return _amended(out, lambda report: {"arm": arm.model_dump()})
+
+
+def write_board(out: Path, board: schema.Board) -> schema.Report:
+    """The same for a device's times; those of the same device are replaced. Raises what `write_arm` does."""
+
+    def changed(report: schema.Report) -> dict[str, Any]:
+        device = (board.machine, board.model, board.through)
+        others = [row for row in report.boards if (row.machine, row.model, row.through) != device]
+        return {"boards": [row.model_dump() for row in (*others, board)]}
+
+    return _amended(out, changed)
+
+
+def _amended(out: Path, changed: Callable[[schema.Report], dict[str, Any]]) -> schema.Report:
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
         before = schema.parse(json.loads((out / "report.json").read_text(encoding="utf-8")))
         others = [file for file in manifest["files"] if file["role"] != "report"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EdgekitError("EK409", f"The report of {out} cannot be used: {error}") from error
-    held = all(gate.passed for gate in before.gates) and not any(test.failed for test in arm.self_tests)
-    told = {**before.model_dump(), "arm": arm.model_dump(), "verdict": "passed" if held else "failed"}
-    report = schema.parse(told)
+    values = {**before.model_dump(), **changed(before)}
+    tests = (values["arm"] or {}).get("self_tests", [])
+    held = all(gate.passed for gate in before.gates) and not any(test["failed"] for test in tests)
+    report = schema.parse({**values, "verdict": "passed" if held else "failed"})
     with disk_full_guard(out), replace_folder(out) as fresh:
         for file in others:
             (fresh / file["name"]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(out / file["name"], fresh / file["name"])
         files = others + _write_reports(report, fresh)
-        _write_manifest({**manifest, "verdict": report.verdict, "arm": told["arm"], "files": files}, fresh)
+        dumped = report.model_dump()
+        told = {name: dumped[name] for name in ("verdict", "arm", "boards")}
+        _write_manifest({**manifest, **told, "files": files}, fresh)
     return report
 
 

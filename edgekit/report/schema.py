@@ -200,6 +200,35 @@ class Arm(Strict):
     costs: list[Instructions] = []
 
 
+class Timing(Strict):
+    """Milliseconds of one inference on the first golden picture, and of what comes before and after it; the
+    largest memory of the process in 10^6 bytes."""
+
+    model: str
+    threads: int = Field(ge=1)
+    min_ms: float = Field(ge=0)
+    median_ms: float = Field(ge=0)
+    p90_ms: float = Field(ge=0)
+    preprocess_median_ms: float = Field(ge=0)
+    postprocess_median_ms: float = Field(ge=0)
+    peak_mb: float = Field(ge=0)
+
+
+class Board(Strict):
+    """A device that timed the bundle, after its self-test had passed there. `machine`: as uname -m says;
+    `model`: what it calls itself; `through`: ssh, adb or this machine; `cores`: those it was kept on, none:
+    any."""
+
+    machine: str
+    model: str
+    through: str
+    cores: list[int]
+    engine: str
+    warmup: int = Field(ge=0)
+    repeats: int = Field(ge=1)
+    timings: list[Timing]
+
+
 class Model(Strict):
     params: int = Field(ge=0)
     macs: int = Field(ge=0)  # for one picture
@@ -277,6 +306,7 @@ class Report(Strict):
     alternatives: list[Alternative] = []
     groups: list[Group] = []
     arm: Arm | None = None
+    boards: list[Board] = []
     lineage: list[dict[str, Any]] = []
     tensors_only: dict[str, list[str]] = {}  # target -> tensors that only this target quantizes
     stages: list[Stage] = []

@@ -112,6 +112,7 @@ def _contents(report: Report) -> list[tuple[str, str]]:
         ("unexecuted", "Not executed", True),
         ("steps", "Step by step", True),
         ("arm", "On ARM", report.arm),
+        ("boards", "On devices", report.boards),
         ("pictures", "Pictures", report.pictures),
         ("backends", "Backends", report.metrics),
         ("tried", "What was tried", report.attempts or report.alternatives),

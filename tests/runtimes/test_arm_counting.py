@@ -3,7 +3,6 @@ whose counts are known; and `edgekit arm cost`."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Sequence
@@ -11,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekit import cli
 from edgekit.backends.arm import counting, parts
 from edgekit.errors import EdgekitError
-from tests.conftest import World
 
 # By the Arm manual's descriptions, one a line.
 INSTRUCTIONS = {
