@@ -14,7 +14,9 @@ CPUS = ("a53", "a72", "a76", "i8mm")
 @click.group()
 @options.debug
 def arm() -> None:
-    """Bundles on ARM without a board: `arm setup`, `arm self-test`, `arm cost`, `arm report`.
+    """Bundles on ARM without a board, on emulated cores.
+
+    `arm setup`, `arm self-test`, `arm cost`, `arm report`.
 
     \b
     Example:

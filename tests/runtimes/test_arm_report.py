@@ -57,12 +57,16 @@ def bundle(world: World, tmp_path: Path) -> Path:
     return Path(shutil.copytree(world.bundle, tmp_path / "bundle"))
 
 
+def check(world: World, bundle: Path) -> list[object]:
+    return ["check", bundle, "--data", world.pictures]
+
+
 def read(bundle: Path, name: str) -> Any:
     return json.loads((bundle / name).read_text(encoding="utf-8"))
 
 
 def test_all_reports_of_a_bundle_say_the_same(
-    bundle: Path, emulator: Emulator, inside: Callable[..., Ended]
+    world: World, bundle: Path, emulator: Emulator, inside: Callable[..., Ended]
 ) -> None:
     before = read(bundle, "report.json")
     done = inside("arm", "report", bundle)
@@ -86,7 +90,7 @@ def test_all_reports_of_a_bundle_say_the_same(
     cases = [case.get("name", "") for case in junit.iter("testcase")]
     assert junit.get("tests") == str(len(cases)) == str(len(report["gates"]) + 4)
     assert "int8.onnx: golden vectors on an emulated a76" in cases
-    assert inside("check", bundle).code == 0  # its files say the same of each other
+    assert inside(*check(world, bundle)).code == 0  # its files say the same of each other
 
 
 def test_what_differs_on_arm_fails_the_bundle(
@@ -108,14 +112,14 @@ def test_what_differs_on_arm_fails_the_bundle(
 
 
 def test_check_is_red_for_a_golden_difference_and_for_more_instructions(
-    bundle: Path, emulator: Emulator, inside: Callable[..., Ended]
+    world: World, bundle: Path, emulator: Emulator, inside: Callable[..., Ended]
 ) -> None:
-    assert inside("check", bundle, "--arm").code == 0  # nothing is recorded yet
+    assert inside(*check(world, bundle), "--arm").code == 0  # nothing is recorded yet
     assert inside("arm", "report", bundle).code == 0
     emulator.more = 1.005
-    assert inside("check", bundle, "--arm").code == 0
+    assert inside(*check(world, bundle), "--arm").code == 0
     emulator.more, emulator.differs = 1.02, ("fp32", "a76")
-    done = inside("check", bundle, "--arm")
+    done = inside(*check(world, bundle), "--arm")
     assert done.code == 3
     for told in (
         "arm: fp32.onnx on a76: inference: golden/1/x.npy, 3.0 dB",
@@ -123,7 +127,7 @@ def test_check_is_red_for_a_golden_difference_and_for_more_instructions(
     ):
         assert told in done.error() or told.split(": ")[1] in done.out
     emulator.tested.clear()
-    assert inside("check", bundle).code == 0 and emulator.tested == []
+    assert inside(*check(world, bundle)).code == 0 and emulator.tested == []
 
 
 def test_validate_takes_arm_for_a_gate(
@@ -144,7 +148,7 @@ def test_validate_takes_arm_for_a_gate(
 
 def test_a_pruned_model_is_held_against_the_float_original() -> None:
     def row(model: str, cpu: str, count: int) -> Instructions:
-        return Instructions(model=model, cpu=cpu, counts={"fp": count})
+        return Instructions(model=model, cpu=cpu, counts=dict.fromkeys(counting.KINDS, 0) | {"fp": count})
 
     rows = [
         row("original", "a76", 200),

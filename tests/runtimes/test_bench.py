@@ -39,10 +39,10 @@ def test_devices_by_name(text: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "ssh:-oProxyCommand=touch /tmp/x", "ssh:a@-oProxyCommand=x", "ssh:-l@host", "ssh:a@b@c", "ssh:", "ssh",
-        "ssh:host:0", "ssh:host:65536", "ssh:host:22x", "ssh:host;reboot", "ssh:host reboot",
-        "ssh:$(reboot)", "ssh:host\n-oProxyCommand=x", "ssh:a`b`@host", "adb:", "adb:-H", "adb:x y", "adb:$(x)", "telnet:host",
-        "pi@board", "",
+        "ssh:-oProxyCommand=touch /tmp/x", "ssh:a@-oProxyCommand=x", "ssh:-l@host", "ssh:a@b@c", "ssh:",
+        "ssh", "ssh:host:0", "ssh:host:65536", "ssh:host:22x", "ssh:host;reboot", "ssh:host reboot",
+        "ssh:$(reboot)", "ssh:host\n-oProxyCommand=x", "ssh:a`b`@host", "adb:", "adb:-H", "adb:x y",
+        "adb:$(x)", "telnet:host", "pi@board", "",
     ],
 )  # fmt: skip
 def test_what_could_be_an_option_or_a_command_is_refused(
