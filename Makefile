@@ -21,7 +21,7 @@ test: lint
 
 # Real weights of every model, training, several devices: minutes each.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 20 -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -30,7 +30,7 @@ VERSIONS = {
     "pact": 6,
     "export": 6,
     "convert": 8,
-    "validate": 9,
+    "validate": 10,
     "analyze": 5,
 }
 

@@ -103,10 +103,11 @@ def closing(report: Report, out: Path) -> list[str]:
 
 
 def default_onnx(names: list[str], latency: dict[str, Any] | None) -> str | None:
-    """The role of the ONNX file to run: int8.onnx, or fp32.onnx where int8 was measured to be slower."""
+    """The role of the ONNX file to run: int8.onnx, or fp32.onnx where int8 was measured to be slower on a
+    processor whose int8 says something about a device's."""
     roles = [role for role in ("int8.onnx", "fp32.onnx") if any(name.endswith(role) for name in names)]
-    int8_ms = (latency or {}).get("int8_ms")
-    if latency is not None and int8_ms is not None and int8_ms > latency["float_ms"]:
+    told = {} if latency is None or latency.get("slow_int8") else latency
+    if told.get("int8_ms", 0) > told.get("float_ms", 0):
         roles.reverse()
     return roles[0] if roles else None
 

@@ -79,6 +79,8 @@ class Latency(Strict):
     speedup: float = Field(gt=0)  # of the last over the first
     cpu: str
     vnni: bool
+    # x86 without VNNI: the int8 time is that of exact kernels, much slower than what ARM and newer x86 have.
+    slow_int8: bool = False
 
     @property
     def times(self) -> list[tuple[str, float]]:

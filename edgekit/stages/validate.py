@@ -448,4 +448,5 @@ def _latency(
         "speedup": first / last,
         "cpu": cpu.model(),
         "vnni": cpu.has_vnni(),
+        "slow_int8": cpu.slow_int8(),
     }

@@ -78,6 +78,7 @@ REPORT = {
         "speedup": 2.5,
         "cpu": "a CPU",
         "vnni": True,
+        "slow_int8": False,
     },
     "model": {
         "params": 1_130_000,
