@@ -28,11 +28,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Cross compiler, emulator, C++ runner, and the bundles' golden vectors and costs on emulated ARM cores.
+# Cross compiler, emulator, C++ runner, and the bundles' golden vectors on emulated ARM cores.
 arm: $(STAMP) $(BUNDLES:%=build/%/manifest.json)
 	$(BIN)/edgekit arm setup
 	$(BIN)/edgekit arm self-test $(BUNDLES:%=build/%)
-	$(BIN)/edgekit arm cost $(BUNDLES:%=build/%)
 
 build/%/manifest.json: | $(STAMP)
 	$(BIN)/edgekit compress --recipe $*
