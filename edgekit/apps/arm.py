@@ -90,9 +90,10 @@ def cost(
     """Instructions of one inference of every model of every bundle on every core, by kind.
 
     `original`: the float original's ONNX file, of a pruned model; without it the one in the cache of stages
-    is taken, where it is still there. Raises EK401, EK402, EK409 (no such bundle), EK403, EK410, EK501,
-    EK502.
+    is taken, where it is still there. Raises EK107 (one original for several bundles), EK401, EK402, EK409
+    (no such bundle), EK403, EK410, EK501 and EK502.
     """
+    _check_original(bundles, original)
     lines: list[str] = []
     values: list[dict[str, Any]] = []
     for bundle in opening.open_bundles(bundles).bundles:
@@ -109,12 +110,19 @@ def report(bundles: Sequence[Path], original: Path | None, log: Log) -> Result:
     """Self-tests and costs of every model of the bundles on the default cores, written into their reports and
     manifests.
 
-    Raises what `cost` does, and EK106 where a bundle cannot be written.
+    Raises what `cost` does, EK106 where a bundle cannot be written, and EK107 for a combined one.
     """
+    _check_original(bundles, original)
+    opened = opening.open_bundles(bundles).bundles
+    if [bundle.path for bundle in opened] != list(bundles):
+        raise EdgekitError(
+            "EK107",
+            "A combined bundle knows the hashes of its parts' reports: do this to the parts, then pack them.",
+        )
     lines: list[str] = []
     failed: list[str] = []
     values: list[dict[str, Any]] = []
-    for bundle in opening.open_bundles(bundles).bundles:
+    for bundle in opened:
         found = measured(bundle.path, original, log)
         bundle_files.write_arm(bundle.path, found)
         lines += arm_lines(found, bundle.info.is_pruned)
@@ -160,6 +168,11 @@ def cost_rows(found: Sequence[Instructions], pruned: bool) -> list[dict[str, Any
         {**row.model_dump(), "total": row.total, "of_float": ratio}
         for row, ratio in zip(found, of_float(found, pruned), strict=True)
     ]
+
+
+def _check_original(bundles: Sequence[Path], original: Path | None) -> None:
+    if original is not None and len(bundles) > 1:
+        raise EdgekitError("EK107", "--original is that of one bundle: give one.")
 
 
 def _costs(

@@ -16,6 +16,7 @@ from edgekit.backends.arm import counting, emulated
 from edgekit.bundle import write_testable
 from edgekit.folder import ModelFolder
 from edgekit.report.schema import Instructions
+from tests.apps import small
 from tests.conftest import Ended, World
 
 
@@ -128,6 +129,17 @@ def test_check_is_red_for_a_golden_difference_and_for_more_instructions(
         assert told in done.error() or told.split(": ")[1] in done.out
     emulator.tested.clear()
     assert inside(*check(world, bundle)).code == 0 and emulator.tested == []
+
+
+def test_a_combined_bundle_keeps_its_hashes(
+    tmp_path: Path, emulator: Emulator, inside: Callable[..., Ended]
+) -> None:
+    bundles.pack("page", [small.bundle(tmp_path / name, name) for name in ("det", "rec")], tmp_path / "both")
+    done = inside("arm", "report", tmp_path / "both")
+    assert done.code == 2 and "EK107" in done.error()
+    bundles.open_bundles([tmp_path / "both"])
+    done = inside("arm", "cost", tmp_path / "det", tmp_path / "rec", "--original", "x.onnx")
+    assert done.code == 2 and "EK107" in done.error()
 
 
 def test_validate_takes_arm_for_a_gate(
