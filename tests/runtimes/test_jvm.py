@@ -104,8 +104,9 @@ def test_real_bundles_are_answered_as_by_python(jvm: Jvm, tmp_path: Path, recipe
         run = load(opened, kind)  # type: ignore[arg-type]
         for picture, line in zip(pictures, done_java.stdout.splitlines(), strict=True):
             assert_alike(json.loads(line), evaluate.answer_json(opened.info, run(read_image(picture))))
-    # The C++ runtime, too, on emulated cores: making the bundle is what takes long.
-    for cpu in emulated.DEFAULT:
+    # The C++ runtime, too, on emulated cores: making the bundle is what takes long. Whole pages take a minute
+    # and a half on each: one core for them.
+    for cpu in emulated.DEFAULT if recipe != "ppocrv3_det" else ["a76"]:
         (found,) = emulated.self_test(bundle, cpu, "int8", print)
         assert found["failed"] is None, (cpu, found["failed"])
 
