@@ -161,6 +161,7 @@ def of_report(report: Report) -> Preset:
             **{names_of_times.get(name, name): float(f"{value:.3g}") for name, value in latency.times},
             "how": f"{latency.engine}, {_threads(latency.threads)}, in turns, median of {latency.runs}",
             "cpu": latency.cpu,
+            **({"vnni": "no"} if latency.slow_int8 else {}),
         }
         if latency is not None
         else {},
@@ -317,7 +318,10 @@ def _row(results: Results, name: str, preset: Preset) -> tuple[str, ...]:
         if (after := preset.size_mb.get(f"int8.{kind}", preset.size_mb.get(f"pruned.{kind}")))
         and (before := preset.size_mb.get(f"float.{kind}"))
     ]
-    times = [preset.latency_ms[key] for key in ("float", "pruned", "int8") if key in preset.latency_ms]
+    timed = preset.latency_ms
+    times = [timed[key] for key in ("float", "pruned", "int8") if key in timed]
+    if timed.get("vnni") == "no" and "int8" in timed:
+        times = []  # of int8 it says nothing that holds elsewhere
     title = f"`{results.recipe}`" if name == DEFAULT else f"`{results.recipe} --preset {name}`"
     if preset.verdict != "passed":
         title += f" (gates: {preset.gates})"

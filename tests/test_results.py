@@ -62,7 +62,8 @@ def test_a_pruned_bundle_has_three_figures(world: Any, tmp_path: Path) -> None:
         "int8.onnx": {"n": 6, "top1": 0.65, "top1_agreement": 0.8, "top1_drop": 0.1, "size_ratio": 0.25},
     }
     model = report["model"] | {"macs": 800, "macs_before": 1000, "params_before": 10}
-    latency = report["latency"] | {"original_ms": 4.0, "float_ms": 3.0, "int8_ms": 2.0}
+    times = {"original_ms": 4.0, "float_ms": 3.0, "int8_ms": 2.0, "slow_int8": False}
+    latency = report["latency"] | times
     bundle = with_report(world.bundle, tmp_path / "b", metrics=metrics, model=model, latency=latency)
     results.update([bundle], tmp_path / "results", None)
     found = results.load(tmp_path / "results" / "tiny.yaml").presets["default"]
@@ -72,6 +73,14 @@ def test_a_pruned_bundle_has_three_figures(world: Any, tmp_path: Path) -> None:
     assert [found.latency_ms[name] for name in ("float", "pruned", "int8")] == [4, 3, 2]
     assert "4 → 3 → 2" in results.table(tmp_path / "results")
     assert "0.750 → top-1 0.650" in results.table(tmp_path / "results")
+    # x86 without VNNI: recorded as such, and not shown beside times of other processors.
+    (tmp_path / "slow").mkdir()
+    slow = with_report(
+        world.bundle, tmp_path / "slow/b", metrics=metrics, model=model, latency=latency | {"slow_int8": True}
+    )
+    results.update([slow], tmp_path / "results", None)
+    assert results.load(tmp_path / "results" / "tiny.yaml").presets["default"].latency_ms["vnni"] == "no"
+    assert "4 → 3" not in results.table(tmp_path / "results")
 
 
 def test_presets_are_sections_and_replace_only_themselves(world: Any, tmp_path: Path) -> None:
