@@ -25,7 +25,6 @@ CONNECT, PUSH, RUN = 20, 900, 3600  # seconds
 _USER = r"[A-Za-z_][A-Za-z0-9._-]*"
 _HOST = r"[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]"
 _SERIAL = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
-_FOLDER = r"/[A-Za-z0-9._/-]+"
 _ADB_FAILED = r"(?m)^(adb: |error: (no devices|device |more than one|closed|protocol))"
 _UNREACHED = 255  # ssh's own exit code
 # The C library and the loader go with the runner: the device may have others, or, as Android, none like them.
@@ -167,7 +166,9 @@ def pinned(cores: Sequence[int]) -> list[str]:
 def make_folder(device: Device) -> str:
     """A new folder on the device. Raises EK504."""
     folder = answer(device, ["mktemp", "-d", f"{device.temporary}/edgekit.XXXXXX"], timeout=PUSH).strip()
-    if not re.fullmatch(_FOLDER, folder):
+    if not re.fullmatch(
+        rf"{re.escape(device.temporary)}/edgekit\.[A-Za-z0-9]+", folder
+    ):  # it is removed later
         raise EdgekitError("EK504", f"{device.name}: mktemp answers {folder!r}, which is no folder.")
     return folder
 
@@ -181,7 +182,7 @@ def remove_folder(device: Device, folder: str) -> None:
 def push(device: Device, sources: dict[str, Path], folder: str) -> None:
     """Copy files to the device; `sources`: the name below `folder` -> file or folder here. Raises EK504."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", dereference=True, format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(fileobj=packed, mode="w", dereference=True, format=tarfile.GNU_FORMAT) as archive:
         for name, source in sources.items():
             archive.add(source, name, filter=_plain)
     if device.shell[:1] == ("adb",):  # its shell changes bytes on their way in on old phones

@@ -188,6 +188,15 @@ def test_this_machine(world: World, tmp_path: Path) -> None:
     assert 0 < found["timings"][0]["min_ms"] < 1000
 
 
+@pytest.mark.parametrize("answer", ["/", "/etc", "", "/tmp/edgekit.a/../..", "/tmp/edgekit.x y"])
+def test_a_folder_that_is_not_the_one_asked_for_is_never_removed(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "answer", lambda *_, **__: f"{answer}\n")
+    with pytest.raises(EdgekitError, match="no folder"):
+        boards.make_folder(boards.here())
+
+
 def test_an_error_of_a_device_names_the_command() -> None:
     with pytest.raises(EdgekitError, match="exit 7") as raised:
         boards.answer(boards.here(), ["sh", "-c", "exit 7"])
