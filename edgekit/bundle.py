@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from edgekit.data.files import FINISHED, FULL, disk_full_guard, scratch_folder, sha256_of
 from edgekit.errors import EdgekitError
-from edgekit.folder import ModelFolder
+from edgekit.folder import ModelFolder, ModelInfo
 from edgekit.report import schema, write
 from edgekit.tasks import outcomes
 
@@ -127,18 +127,7 @@ def write_bundle(
             for name, role in sorted(roles.items())
         ]
         complete = schema.parse({**report, "files": files})
-        write.write_json(complete, fresh / "report.json")
-        write.write_html(complete, fresh / "report.html")
-        write.write_junit(complete, fresh / "junit.xml")
-        reports = [
-            {
-                "name": name,
-                "role": "report",
-                "bytes": (fresh / name).stat().st_size,
-                "sha256": sha256_of(fresh / name),
-            }
-            for name in ("junit.xml", "report.html", "report.json")
-        ]
+        reports = _write_reports(complete, fresh)
         dumped = complete.model_dump()
         manifest = {
             "schema_version": SCHEMA,
@@ -149,15 +138,99 @@ def write_bundle(
                 name: dumped[name]
                 for name in (
                     "recipe", "preset", "edgekit_version", "commit", "created", "verdict", "gates", "metrics",
-                    "intervals", "stages", "data", "versions", "seed", "not_executed", "default",
+                    "intervals", "stages", "data", "versions", "seed", "not_executed", "default", "arm",
+                    "boards",
                 )
             },
             "files": files + reports,
         }  # fmt: skip
-        (fresh / MANIFEST).write_text(
-            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        _write_manifest(manifest, fresh)
     return complete
+
+
+def _write_reports(report: schema.Report, folder: Path) -> list[dict[str, Any]]:
+    """The three reports; their rows in the manifest."""
+    write.write_json(report, folder / "report.json")
+    write.write_html(report, folder / "report.html")
+    write.write_junit(report, folder / "junit.xml")
+    return [
+        {
+            "name": name,
+            "role": "report",
+            "bytes": (folder / name).stat().st_size,
+            "sha256": sha256_of(folder / name),
+        }
+        for name in ("junit.xml", "report.html", "report.json")
+    ]
+
+
+def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:
+    (folder / MANIFEST).write_text(
+        json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+def write_arm(out: Path, arm: schema.Arm) -> schema.Report:
+    """Put what was measured on emulated ARM into an intact bundle's reports and manifest; all else stays. A
+    self-test that failed there fails the bundle.
+
+    Raises EK106 and EK410 when it cannot be written, EK409 when its report cannot be read.
+    """
+    return _amended(out, lambda report: {"arm": arm.model_dump()})
+
+
+def write_board(out: Path, board: schema.Board) -> schema.Report:
+    """The same for a device's times; those of the same device are replaced. Raises what `write_arm` does."""
+
+    def changed(report: schema.Report) -> dict[str, Any]:
+        device = (board.machine, board.model, board.through)
+        others = [row for row in report.boards if (row.machine, row.model, row.through) != device]
+        return {"boards": [row.model_dump() for row in (*others, board)]}
+
+    return _amended(out, changed)
+
+
+def _amended(out: Path, changed: Callable[[schema.Report], dict[str, Any]]) -> schema.Report:
+    try:
+        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        before = schema.parse(json.loads((out / "report.json").read_text(encoding="utf-8")))
+        others = [file for file in manifest["files"] if file["role"] != "report"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgekitError("EK409", f"The report of {out} cannot be used: {error}") from error
+    values = {**before.model_dump(), **changed(before)}
+    tests = (values["arm"] or {}).get("self_tests", [])
+    held = all(gate.passed for gate in before.gates) and not any(test["failed"] for test in tests)
+    report = schema.parse({**values, "verdict": "passed" if held else "failed"})
+    with disk_full_guard(out), replace_folder(out) as fresh:
+        for file in others:
+            (fresh / file["name"]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(out / file["name"], fresh / file["name"])
+        files = others + _write_reports(report, fresh)
+        dumped = report.model_dump()
+        told = {name: dumped[name] for name in ("verdict", "arm", "boards")}
+        _write_manifest({**manifest, **told, "files": files}, fresh)
+    return report
+
+
+def write_testable(out: Path, info: ModelInfo, converted: Path, validated: Path) -> None:
+    """What a self-test needs of a bundle, in the empty folder `out`: ONNX files, golden vectors, a
+    manifest."""
+    files = [
+        (path, path.name, path.name.removeprefix(f"{info.name}."))
+        for path in sorted(converted.glob(f"{info.name}.*.onnx"))
+    ]
+    for path in sorted((validated / "golden").rglob("*")):
+        if path.is_file():
+            files.append((path, path.relative_to(validated).as_posix(), "golden"))
+    for source, name, _ in files:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, out / name)
+    rows = [
+        {"name": name, "role": role, "bytes": source.stat().st_size, "sha256": sha256_of(source)}
+        for source, name, role in files
+    ]
+    about = info.model_dump(mode="json", exclude={"schema_version"})
+    _write_manifest({"schema_version": SCHEMA, **about, "files": rows}, out)
 
 
 def read_report(out: Path, key: str) -> schema.Report | None:

@@ -19,6 +19,7 @@ CODES: dict[str, tuple[int, str]] = {
     "EK108": (USAGE, "a pruning budget that cannot be met"),
     "EK109": (USAGE, "a model with no group of channels that can be pruned"),
     "EK110": (USAGE, "a model with no layer that can be int8"),
+    "EK111": (USAGE, "a --device of no known kind, or with a name that is not safe"),
     "EK301": (GATE, "a gate failed"),
     "EK302": (GATE, "the README's table is not that of the recorded results"),
     "EK303": (GATE, "a bundle does not hold together, or is worse than what was recorded"),
@@ -38,6 +39,7 @@ CODES: dict[str, tuple[int, str]] = {
     "EK501": (ENGINE, "an engine (Paddle, Paddle Lite, paddle2onnx, ONNX Runtime) failed or crashed"),
     "EK502": (ENGINE, "an engine is missing or has a version that edgekit was not measured with"),
     "EK503": (ENGINE, "training diverged: the loss is no longer a number"),
+    "EK504": (ENGINE, "a device cannot be reached, or the runner fails there"),
 }
 
 

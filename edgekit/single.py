@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from edgekit import gates, plan, reporting, result, stage_cache
+from edgekit import bundle, gates, plan, reporting, result, stage_cache
 from edgekit.console import Progress
 from edgekit.errors import EdgekitError
 from edgekit.folder import ModelFolder
@@ -162,8 +162,10 @@ def validate(
     dry: bool,
     offline: bool,
     progress: Progress,
+    arm: bool = False,
 ) -> Result:
-    """Compare a model with its float original and judge the recipe's gates."""
+    """Compare a model with its float original and judge the recipe's gates; with `arm`, golden vectors on
+    emulated ARM cores are gates, too, and an inference's instructions are counted there."""
     run = Run(force, offline, progress)
     bounds = recipe.validation.parsed() if recipe is not None else {}
     gates.check_names(bounds)
@@ -194,12 +196,19 @@ def validate(
             stage_cache.copy_out(validated, out)
         measured = result.measured(validated)
         rows = gates.judge(bounds, measured["metrics"], evaluation.annotations is not None)
-        values = {**measured, "gates": rows, "verdict": result.verdict(rows)}
-        return Result(
-            [*reporting.metric_lines(measured["metrics"]), *reporting.gate_lines(rows)],
-            values,
-            result.failed(rows),
-        )
+        lines = [*reporting.metric_lines(measured["metrics"]), *reporting.gate_lines(rows)]
+        values, failed = {**measured, "gates": rows, "verdict": result.verdict(rows)}, result.failed(rows)
+        if arm:
+            from edgekit.apps import arm as on_arm
+
+            before_onnx = next(iter(sorted(before.path.glob("*.fp32.onnx"))), None) if before else None
+            info, folder = ModelFolder.open(exported.path).info, Path(scratch) / "bundle"
+            bundle.write_testable(folder, info, converted.path, validated.path)
+            found = on_arm.measured(folder, before_onnx, progress.line)
+            lines += on_arm.arm_lines(found, info.is_pruned)
+            failed += [on_arm.told_of(test) for test in found.self_tests if test.failed]
+            values |= {"arm": found.model_dump(mode="json"), "verdict": "failed" if failed else "passed"}
+        return Result(lines, values, failed)
 
 
 def _deliver(run: Run, done: Done, out: Path) -> Result:

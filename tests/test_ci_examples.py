@@ -65,8 +65,8 @@ def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     return " ".join(path), command.make_context(path[-1], list(arguments)).params
 
 
-def in_pages() -> Iterator[str]:
-    blocks = re.findall(r"^```\n(.*?)^```$", (HERE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def in_pages(page: Path) -> Iterator[str]:
+    blocks = re.findall(r"^```\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     yield from "".join(blocks).splitlines()
 
 
@@ -92,8 +92,13 @@ def test_every_command_of_an_example_is_accepted(name: str) -> None:
 
 
 def test_every_command_of_the_page_is_accepted() -> None:
-    calls = [parse(words)[0] for words in commands(in_pages())]
+    calls = [parse(words)[0] for words in commands(in_pages(HERE / "README.md"))]
     assert calls == ["check", "check", "diff", "results update"]
+
+
+def test_every_command_of_the_way_to_a_board_is_accepted() -> None:
+    calls = [parse(words)[0] for words in commands(in_pages(HERE.parent / "deploy.md"))]
+    assert calls == ["compress", "arm setup", "arm self-test", "arm report", "bench", "check", "bench"]
 
 
 def test_github() -> None:

@@ -19,8 +19,8 @@ _COLORS = {"passed": "green", "failed": "bold red", "warning": "yellow", "skippe
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `step`: hashes, files, layers, golden, figures or gates. `subject`: the
-    file, layer, stage or figure that it is about."""
+    """One thing that was looked at. `step`: hashes, files, layers, golden, figures, gates or arm.
+    `subject`: the file, layer, stage or figure that it is about."""
 
     step: str
     subject: str

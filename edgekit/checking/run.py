@@ -46,11 +46,13 @@ def check(
     junit: Path | None,
     offline: bool,
     progress: Progress,
+    arm: bool = False,
 ) -> Checked:
-    """Check a bundle, or each part of a combined one.
+    """Check a bundle, or each part of a combined one; with `arm` on emulated ARM cores, too.
 
     Raises EK401, EK402 and EK409 for a bundle with damaged or missing files (also told in `junit`), EK102 and
-    EK103 for a wrong `sets`, EK107 and EK408 when the pictures or what to compare with do not fit.
+    EK103 for a wrong `sets`, EK107 and EK408 when the pictures or what to compare with do not fit; with
+    `arm` EK403, EK410, EK501 and EK502 where the emulator cannot be had or run.
     """
     start = time.monotonic()
     bounds = _bounds(sets)
@@ -67,6 +69,10 @@ def check(
     for part in parts:
         name = "" if len(parts) == 1 else f"{part.path.name}/"
         one, of_one = _part(part, against, bounds, data, offline, progress)
+        if arm:
+            from edgekit.checking import arm as on_arm
+
+            one += on_arm.check(part, progress.line)
         found += [Finding(f.step, f"{name}{f.subject}", f.verdict, f.says) for f in one]
         rows += [{"part": part.path.name, **row} if name else row for row in of_one]
     seconds = time.monotonic() - start

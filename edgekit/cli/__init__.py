@@ -23,7 +23,8 @@ from edgekit.errors import EdgekitError
 # In the order of the pipeline; each is a module of this package with a click command of the same name.
 COMMANDS = (
     "compress", "recipes", "fetch", "inspect", "prune", "analyze", "quantize", "export", "convert",
-    "validate", "check", "diff", "results", "detect", "classify", "ocr", "bundle", "arm", "android", "doctor",
+    "validate", "check", "diff", "results", "detect", "classify", "ocr", "bundle", "arm", "bench", "android",
+    "doctor",
 )  # fmt: skip
 
 BUG, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the last two as a shell counts them: 128 + signal

@@ -25,6 +25,7 @@ from edgekit.cli import options
     help="A gate over those of the bundle, such as 'agreement_ap=>= 0.95'. May be given more than once.",
 )
 @options.data
+@options.arm
 @click.option(
     "--junit",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -35,8 +36,8 @@ from edgekit.cli import options
 @options.offline
 @options.debug
 def check(
-    bundle: Path, against: Path | None, sets: tuple[str, ...], data: Path | None, junit: Path | None,
-    json_file: Path | None, offline: bool,
+    bundle: Path, against: Path | None, sets: tuple[str, ...], data: Path | None, arm: bool,
+    junit: Path | None, json_file: Path | None, offline: bool,
 ) -> None:  # fmt: skip
     """Check that a bundle is whole and as good as recorded.
 
@@ -53,7 +54,14 @@ def check(
     from edgekit.console import Progress
 
     done = run.check(
-        bundle, against=against, sets=sets, data=data, junit=junit, offline=offline, progress=Progress()
+        bundle,
+        against=against,
+        sets=sets,
+        data=data,
+        junit=junit,
+        offline=offline,
+        progress=Progress(),
+        arm=arm,
     )
     options.finish(done.result.text(), done.result.as_dict(), json_file)
     done.raise_for_failures(bundle)

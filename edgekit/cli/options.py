@@ -85,6 +85,13 @@ def data(command: F) -> F:
     )(command)
 
 
+def arm(command: F) -> F:
+    return click.option(
+        "--arm", is_flag=True,
+        help="Also on emulated ARM cores: golden vectors, and instructions an inference (see `edgekit arm`).",
+    )(command)  # fmt: skip
+
+
 def out(command: F) -> F:
     return click.option(
         "--out", type=FOLDER, metavar="DIR", help="Where the result goes.  [default: build/NAME]"

@@ -19,6 +19,7 @@ from edgekit.cli import options
 )
 @options.recipe(required=False)
 @options.data
+@options.arm
 @options.out
 @options.json_file
 @options.force
@@ -27,7 +28,8 @@ from edgekit.cli import options
 @options.debug
 def validate(
     model: Path, reference: Path | None, recipe: str | None, preset: str | None, sets: tuple[str, ...],
-    data: Path | None, out: Path | None, json_file: Path | None, force: bool, dry: bool, offline: bool,
+    data: Path | None, arm: bool, out: Path | None, json_file: Path | None, force: bool, dry: bool,
+    offline: bool,
 ) -> None:  # fmt: skip
     """Compare a model with its float original; check the gates.
 
@@ -45,7 +47,7 @@ def validate(
 
     report = single.validate(
         model, wanted, reference=reference, data=data, out=out, force=force, dry=dry, offline=offline,
-        progress=Progress(),
+        progress=Progress(), arm=arm,
     )  # fmt: skip
     options.finish(report.text(), report.as_dict(), json_file)
     report.raise_for_gates()

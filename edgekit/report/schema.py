@@ -168,6 +168,69 @@ class Group(Strict):
         return self.kept / self.channels
 
 
+class Instructions(Strict):
+    """Executed instructions of one inference on an emulated ARM core, one thread, by kind (see
+    edgekit/backends/arm/counting.py). `model`: fp32 or int8 of the bundle, or `original`: the float
+    original of a pruned model."""
+
+    model: str
+    cpu: str
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+class SelfTest(Strict):
+    """The golden vectors of a model on an emulated ARM core. `sqnr_db`: of the raw outputs against the
+    golden ones, the worst of them (None: bit for bit), where `least_db` is asked for; `failed`: what
+    differs first."""
+
+    model: str
+    cpu: str
+    vectors: int = Field(ge=0)
+    sqnr_db: Measured = None
+    least_db: Measured = None
+    failed: str | None = None
+
+
+class Arm(Strict):
+    """What was measured on emulated ARM cores; no times."""
+
+    self_tests: list[SelfTest] = []
+    costs: list[Instructions] = []
+
+
+class Timing(Strict):
+    """Milliseconds of one inference on the first golden picture, and of what comes before and after it; the
+    largest memory of the process in 10^6 bytes."""
+
+    model: str
+    threads: int = Field(ge=1)
+    min_ms: float = Field(ge=0)
+    median_ms: float = Field(ge=0)
+    p90_ms: float = Field(ge=0)
+    preprocess_median_ms: float = Field(ge=0)
+    postprocess_median_ms: float = Field(ge=0)
+    peak_mb: float = Field(ge=0)
+
+
+class Board(Strict):
+    """A device that timed the bundle, after its self-test had passed there. `machine`: as uname -m says;
+    `model`: what it calls itself; `through`: ssh, adb or this machine; `cores`: those it was kept on, none:
+    any."""
+
+    machine: str
+    model: str
+    through: str
+    cores: list[int]
+    engine: str
+    warmup: int = Field(ge=0)
+    repeats: int = Field(ge=1)
+    timings: list[Timing]
+
+
 class Model(Strict):
     params: int = Field(ge=0)
     macs: int = Field(ge=0)  # for one picture
@@ -244,6 +307,8 @@ class Report(Strict):
     attempts: list[Attempt] = []
     alternatives: list[Alternative] = []
     groups: list[Group] = []
+    arm: Arm | None = None
+    boards: list[Board] = []
     lineage: list[dict[str, Any]] = []
     tensors_only: dict[str, list[str]] = {}  # target -> tensors that only this target quantizes
     stages: list[Stage] = []
@@ -258,6 +323,8 @@ class Report(Strict):
         failed = [f"{gate.target} {gate.metric}" for gate in self.gates if not gate.passed]
         if self.verdict == "passed" and failed:
             raise ValueError(f"the verdict is passed, but these gates failed: {', '.join(failed)}")
+        if self.verdict == "passed" and self.arm and any(test.failed for test in self.arm.self_tests):
+            raise ValueError("the verdict is passed, but a self-test on emulated ARM failed")
         return self
 
 

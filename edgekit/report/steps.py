@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekit.report import text
-from edgekit.report.schema import Report
+from edgekit.report.schema import Instructions, Report
 
 # Accuracy against the truth, per task: the metric, how it reads, and what it lost to the float original.
 TRUTH = {
@@ -84,6 +85,33 @@ def steps(report: Report) -> list[Step]:
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Instructions of one inference. `of_float`: over those of the float original on the same core; None
+    where these were not counted."""
+
+    cpu: str
+    model: str
+    total: int
+    of_float: float | None
+    counts: dict[str, int]
+
+
+def instructions(report: Report) -> list[Cost]:
+    """On each emulated ARM core, the float original first."""
+    rows = report.arm.costs if report.arm else []
+    pruned = report.model is not None and report.model.macs_before is not None
+    ratios = of_float(rows, pruned)
+    return [Cost(r.cpu, r.model, r.total, ratio, r.counts) for r, ratio in zip(rows, ratios, strict=True)]
+
+
+def of_float(rows: Sequence[Instructions], pruned: bool) -> list[float | None]:
+    """Of each row's instructions to those of the float original on the same core; None where these were not
+    counted. A pruned model's own float file is not the original."""
+    first = {row.cpu: row.total for row in rows if row.model == ("original" if pruned else "fp32")}
+    return [row.total / first[row.cpu] if row.cpu in first else None for row in rows]
 
 
 def _bytes(report: Report, role: str) -> int | None:

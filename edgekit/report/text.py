@@ -102,7 +102,15 @@ def file_of(report: Report, role: str) -> File | None:
 
 
 def verdict(report: Report) -> str:
-    """What the gates say, in a sentence."""
+    """What the gates say, and self-tests on emulated ARM that failed, in a sentence or two."""
+    differ = [test for test in report.arm.self_tests if test.failed] if report.arm else []
+    if differ:
+        told = f"On an emulated {differ[0].cpu} {differ[0].model} differs: {differ[0].failed}."
+        return f"{told} {_of_gates(report)}"
+    return _of_gates(report)
+
+
+def _of_gates(report: Report) -> str:
     broken = [gate for gate in report.gates if not gate.passed]
     unmeasured = sum(gate.measured is None for gate in report.gates if gate.passed)
     if not report.gates:

@@ -30,15 +30,17 @@ def write_json(report: Report | dict[str, Any], path: Path) -> None:
 
 
 def write_junit(report: Report | dict[str, Any], path: Path) -> None:
-    """`junit.xml`: one testcase per gate, with its measured value and bound as properties.
+    """`junit.xml`: one testcase per gate, with its measured value and bound as properties, and one per
+    self-test on emulated ARM.
 
     A gate that passed without a measured value is skipped, with its note; it is no proof.
     """
     data = parse(report)
-    failed = sum(not gate.passed for gate in data.gates)
+    tests = data.arm.self_tests if data.arm else []
+    failed = sum(not gate.passed for gate in data.gates) + sum(test.failed is not None for test in tests)
     skipped = sum(gate.passed and gate.measured is None for gate in data.gates)
     counts = {
-        "tests": str(len(data.gates)),
+        "tests": str(len(data.gates) + len(tests)),
         "failures": str(failed),
         "errors": "0",
         "skipped": str(skipped),
@@ -67,6 +69,12 @@ def write_junit(report: Report | dict[str, Any], path: Path) -> None:
             ET.SubElement(case, "failure", {"message": message, "type": "gate"}).text = message
         elif gate.measured is None:
             ET.SubElement(case, "skipped", {"message": _xml(gate.note or text.NOT_MEASURED)})
+    for test in tests:
+        title = _xml(f"{test.model}: golden vectors on an emulated {test.cpu}")
+        case = ET.SubElement(suite, "testcase", {"classname": name, "name": title, "time": "0"})
+        if test.failed is not None:
+            message = _xml(test.failed)
+            ET.SubElement(case, "failure", {"message": message, "type": "arm"}).text = message
     ET.indent(suites)
     ET.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
 
@@ -89,6 +97,7 @@ def write_html(report: Report | dict[str, Any], path: Path) -> None:
         attempt_bars=charts.attempt_bars(data.attempts),
         rescue_chart=charts.rescue_chart(data),
         sensitivity_chart=charts.sensitivity_chart(data.groups),
+        instructions=steps.instructions(data),
         kept=sum(group.kept for group in data.groups),
         had=sum(group.channels for group in data.groups),
         contents=_contents(data),
@@ -102,6 +111,8 @@ def _contents(report: Report) -> list[tuple[str, str]]:
         ("promises", "Gates", True),
         ("unexecuted", "Not executed", True),
         ("steps", "Step by step", True),
+        ("arm", "On ARM", report.arm),
+        ("boards", "On devices", report.boards),
         ("pictures", "Pictures", report.pictures),
         ("backends", "Backends", report.metrics),
         ("tried", "What was tried", report.attempts or report.alternatives),

@@ -256,6 +256,29 @@ def _full():
         {"name": "conv_3", "channels": 32, "removed": [0, 0], "losses": []},
         {"name": "conv_7", "channels": 48, "removed": [16, 8], "losses": [[0.25, 0.02], [0.5, 0.2]]},
     ]
+    report["arm"] = {
+        "self_tests": [
+            {"model": "fp32.onnx", "cpu": "a53", "vectors": 3, "sqnr_db": 101.5, "least_db": 50.0},
+            {"model": "int8.onnx", "cpu": "a76", "vectors": 3, "sqnr_db": None, "least_db": None},
+        ],
+        "costs": [
+            {"model": "original", "cpu": "a76", "counts": {"dot": 0, "fp": 150_000_000, "load": 50_000_000}},
+            {"model": "int8", "cpu": "a76", "counts": {"dot": 50_000_000, "fp": 0, "load": 30_000_000}},
+            {"model": "int8", "cpu": "a53", "counts": {"dot": 0, "fp": 1, "load": 2}},
+        ],
+    }  # fmt: skip
+    for test in report["arm"]["self_tests"]:
+        test["failed"] = None
+    report["boards"] = [
+        {
+            "machine": "aarch64", "model": "Board <1>", "through": "ssh", "cores": [2, 3],
+            "engine": "ONNX Runtime 1", "warmup": 20, "repeats": 100,
+            "timings": [
+                {"model": "int8.onnx", "threads": 2, "min_ms": 1.5, "median_ms": 1.75, "p90_ms": 2.25,
+                 "preprocess_median_ms": 0.5, "postprocess_median_ms": 0.25, "peak_mb": 40.5},
+            ],
+        }
+    ]  # fmt: skip
     report["lineage"] = [
         {"stage": "fetch", "origin": "a wheel"},
         {

@@ -153,6 +153,28 @@ def test_every_figure_of_the_steps(tmp_path):
     ]  # fmt: skip
 
 
+def test_what_was_measured_on_arm(tmp_path):
+    page = html(tmp_path, FULL)[1]
+    head, *rows = page.tables["instructions"]
+    assert head[4:] == ["dot", "fp", "load"]
+    assert rows == [
+        ["a76", "original", "200000000", "1.0", "0", "150000000", "50000000"],
+        ["a76", "int8", "80000000", "0.4", "50000000", "0", "30000000"],
+        ["a53", "int8", "3", "not measured", "0", "1", "2"],  # the float original's is not known there
+    ]
+    assert [row[1:6] for row in page.tables["arm-self-tests"][1:]] == [
+        ["a53", "fp32.onnx", "3", "101.5", "50.0"],
+        ["a76", "int8.onnx", "3", "bit for bit", ""],
+    ]
+    assert page.tables["board-1"][1:] == [["int8.onnx", "2", "1.5", "1.75", "2.25", "0.5", "0.25", "40.5"]]
+    words = " ".join(" ".join(page.words).split())
+    assert "Board <1> (aarch64, ssh)" in words and "on the cores 2, 3" in words
+    assert "Times on ARM were not measured" not in words
+    assert not {"arm", "boards"} & {
+        value for _, key, value in html(tmp_path, REPORT)[1].attributes if key == "id"
+    }
+
+
 def test_what_was_tried(tmp_path):
     page = html(tmp_path, FULL)[1]
     assert page.tables["alternatives"][1:] == [

@@ -39,9 +39,9 @@ def test_each_bundle_runs_on_each_core_and_the_worst_output_is_told(
 ) -> None:
     asked = []
 
-    def self_test(bundle: Path, cpu: str, kind: str | None, log: object) -> dict[str, Any]:
+    def self_test(bundle: Path, cpu: str, kind: str | None, log: object) -> list[dict[str, Any]]:
         asked.append((bundle.name, cpu, kind))
-        return said(None)
+        return [said(None)]
 
     monkeypatch.setattr(emulated, "self_test", self_test)
     code = cli.main(["arm", "self-test", str(tmp_path), "--model", "int8", "--model", "fp32"])
@@ -55,7 +55,7 @@ def test_a_failure_is_named_and_exits_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stages = iter([said(None, "equal"), said("pre-processing")])
-    monkeypatch.setattr(emulated, "self_test", lambda *_: next(stages))
+    monkeypatch.setattr(emulated, "self_test", lambda *_: [next(stages)])
     assert cli.main(["arm", "self-test", str(tmp_path), "--json", str(tmp_path / "found.json")]) == 3
     error = capsys.readouterr().err
     assert "EK304" in error and "pre-processing: golden/1/input.npy" in error
@@ -104,7 +104,8 @@ def test_the_self_test_names_what_is_damaged(
     bundle = Path(shutil.copytree(world.bundle, tmp_path / "bundle"))
     if damage is not None:
         damage(bundle)
-    failed = emulated.self_test(bundle, "a53", "fp32", print)["failed"]
+    (found,) = emulated.self_test(bundle, "a53", "fp32", print)
+    failed = found["failed"]
     if stage is None:
         assert failed is None
     else:

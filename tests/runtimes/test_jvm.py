@@ -1,4 +1,5 @@
-"""The Java runtime as a whole: the command on bundles of real weights, its answers beside Python's."""
+"""The Java runtime as a whole: the command on bundles of real weights, its answers beside Python's; and the
+C++ runtime on emulated ARM with the same bundles."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from PIL import Image
 from edgekit.apps.bundles import open_bundles, pack
 from edgekit.apps.reading import open_reader, read
 from edgekit.apps.running import load
+from edgekit.backends.arm import emulated
 from edgekit.cachedir import cache_dir
 from edgekit.data.images import read_image
 from edgekit.tasks import evaluate
@@ -102,6 +104,11 @@ def test_real_bundles_are_answered_as_by_python(jvm: Jvm, tmp_path: Path, recipe
         run = load(opened, kind)  # type: ignore[arg-type]
         for picture, line in zip(pictures, done_java.stdout.splitlines(), strict=True):
             assert_alike(json.loads(line), evaluate.answer_json(opened.info, run(read_image(picture))))
+    # The C++ runtime, too, on emulated cores: making the bundle is what takes long. Whole pages take a minute
+    # and a half on each: one core for them.
+    for cpu in emulated.DEFAULT if recipe != "ppocrv3_det" else ["a76"]:
+        (found,) = emulated.self_test(bundle, cpu, "int8", print)
+        assert found["failed"] is None, (cpu, found["failed"])
 
 
 @pytest.mark.parametrize("model", ["fp32", "int8"])

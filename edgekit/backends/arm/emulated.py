@@ -31,8 +31,9 @@ def command(cpu: str, log: Log) -> list[str]:
     return [str(emulator), "-cpu", CPUS[cpu], "-L", str(root), str(program)]
 
 
-def self_test(bundle: Path, cpu: str, kind: str | None, log: Log) -> dict[str, Any]:
-    """What `edgekit-run self-test` says of a bundle on an emulated core, passed or failed.
+def self_test(bundle: Path, cpu: str, kind: str | None, log: Log) -> list[dict[str, Any]]:
+    """What `edgekit-run self-test` says of a bundle on an emulated core, passed or failed: one entry for
+    each part of a combined bundle, or the only one.
 
     Raises EK401, EK409 (no such bundle), EK501 (the runner fails otherwise), and what `command` does.
     """
@@ -42,9 +43,15 @@ def self_test(bundle: Path, cpu: str, kind: str | None, log: Log) -> dict[str, A
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EdgekitError("EK501", f"The emulated {runner.NAME} cannot be run: {error}.") from error
     if done.returncode not in (0, _SELF_TEST_FAILED):
-        said = last_words(done.stderr) or "it said nothing"
-        code = next((code for code in ("EK401", "EK409") if code in said), "EK501")
-        raise EdgekitError(code, f"The emulated {runner.NAME} (exit {done.returncode}) says: {said}")
+        raise refused(done)
     found = json.loads(done.stdout)
-    assert isinstance(found, dict)  # the runner prints one object
-    return found
+    parts_of = found.get("parts", [found])
+    assert isinstance(parts_of, list)  # the runner prints one object
+    return parts_of
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> EdgekitError:
+    """EK401 or EK409 where the runner says that it is the bundle's fault, EK501 otherwise."""
+    said = last_words(done.stderr) or "it said nothing"
+    code = next((code for code in ("EK401", "EK409") if code in said), "EK501")
+    return EdgekitError(code, f"The emulated {runner.NAME} (exit {done.returncode}) says: {said}")

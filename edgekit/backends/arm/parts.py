@@ -64,6 +64,26 @@ _CROSS_PACKAGES = [
     "libjansson4",
     "qemu-user-static",
 ]
+# The emulator that takes plugins is not the static one.
+COUNTING_EMULATOR = "qemu-aarch64"
+_COUNTING_PACKAGES = [
+    "qemu-user",
+    "libcapstone4",
+    "libffi8",
+    "libglib2.0-0",
+    "libgmp10",
+    "libgnutls30",
+    "libhogweed6",
+    "libidn2-0",
+    "libnettle8",
+    "libnuma1",
+    "libp11-kit0",
+    "libpcre2-8-0",
+    "libtasn1-6",
+    "libunistring2",
+    "liburing2",
+    "zlib1g",
+]
 _DEBIAN: dict[Machine, str] = {"x86_64": "amd64", "aarch64": "arm64"}
 _HEADER_PACKAGES = ["libpng-dev", "libjpeg62-turbo-dev", "nlohmann-json3-dev", "libgtest-dev", "zlib1g-dev"]
 # Linked at run time, beside the runner: a board may lack them. package -> file
@@ -85,8 +105,20 @@ def tools(log: Log) -> Path:
     return build_once(_place("tools"), make, log)
 
 
+def counting_emulator(log: Log) -> Path:
+    """The emulator that takes plugins, with its libraries, as they would lie below /. Raises EK403, EK410."""
+
+    def make(folder: Path) -> None:
+        debian.unpack_whole(_COUNTING_PACKAGES, folder, log)
+        for path in sorted(folder.glob("usr/bin/qemu-*")):
+            if path.name != COUNTING_EMULATOR:  # the other 30 processors: 90 MB
+                path.unlink()
+
+    return build_once(_place("counting"), make, log)
+
+
 def tool_libraries(tools: Path) -> Path:
-    """What LD_LIBRARY_PATH must name for the cross compiler to run."""
+    """What LD_LIBRARY_PATH must name for the cross compiler, or the counting emulator, to run."""
     return tools / "usr/lib/x86_64-linux-gnu"
 
 

@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "files.h"
+#include "marks.h"
 
 namespace edgekit {
 namespace {
@@ -42,7 +43,11 @@ Json bench(Model& model, int threads, int warmup, int repeats) {
     for (int turn = 0; turn < warmup + repeats; ++turn) {
         Tensors outputs;
         const double first = milliseconds([&] { input = model.input(picture); });
-        const double second = milliseconds([&] { outputs = model.engine().run(input); });
+        const double second = milliseconds([&] {
+            mark_begin();
+            outputs = model.engine().run(input);
+            mark_end();
+        });
         const double third = milliseconds([&] {
             answer(manifest, outputs, {static_cast<int>(input.shape[2]), static_cast<int>(input.shape[3])}, {picture.height, picture.width});
         });
