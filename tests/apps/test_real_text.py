@@ -17,6 +17,7 @@ from edgekit.data.files import build_once, write_bytes
 from edgekit.data.fonts import fonts_of, open_fonts
 from edgekit.data.images import Image, read_image
 from edgekit.tasks.text_recognition import normalised
+from tests import real
 from tests.conftest import run_cli
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -28,17 +29,15 @@ SIGN_SAYS = ["NOTICE", "DOUBLE", "PARKING", "PROHIBITED", "ATALLTIMES"]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The combined bundle, of bundles calibrated nearly as their recipes say, but hardly evaluated."""
+    """The combined bundle."""
     root = tmp_path_factory.mktemp("real")
     parts = []
     for name in ("ppocrv3_det", "ppocr_mobile_v2_cls", "ppocrv3_rec"):
-        sets = ["--set", "data.evaluation.count=6", "--set", "validate.gates=null"]
-        if name == "ppocrv3_det":
-            sets += ["--set", "data.calibration.count=24"]  # pages are large
         out = root / name
         done = run_cli(
-            "compress", "--recipe", name, *sets, "--out", out, cache=cache_dir(), cwd=root, timeout=1800
-        )
+            "compress", "--recipe", name, *real.options(name), "--out", out,
+            cache=cache_dir(), cwd=root, timeout=1800,
+        )  # fmt: skip
         assert done.code == 0, done.err
         parts.append(out)
     pack("ppocrv3", parts, root / "ppocrv3")

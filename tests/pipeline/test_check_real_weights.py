@@ -14,9 +14,8 @@ import pytest
 from onnx import numpy_helper
 
 from edgekit.cachedir import cache_dir
+from tests import real
 from tests.rehash import rehash
-
-SHORT = ("data.calibration.count=8", "data.evaluation.count=40", "validate.gates=null")
 
 
 def replace(file: Path, name: str, change: Callable[[Any], Any]) -> None:
@@ -43,7 +42,7 @@ def shift_labels(manifest: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_five_damages_of_picodet_s(edgekit: Any, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    options = [word for text in SHORT for word in ("--set", text)]
+    options = real.options("picodet_s", evaluation=40)
     done = edgekit(
         "compress", "--recipe", "picodet_s", "--preset", "kl", *options, "--out", whole, cache=cache_dir()
     )

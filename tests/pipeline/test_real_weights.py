@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from edgekit.cachedir import cache_dir
-
-SHORT = ("data.calibration.count=8", "data.evaluation.count=6", "validate.gates=null")
+from tests import real
 
 
 @pytest.mark.network
@@ -22,7 +21,7 @@ SHORT = ("data.calibration.count=8", "data.evaluation.count=6", "validate.gates=
 def test_picodet_s(edgekit: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     # Uniform: the sensitivity of every group would take minutes, and `make demo` measures it.
-    options = [word for text in (*SHORT, "prune.allocation=uniform") for word in ("--set", text)]
+    options = [*real.options("picodet_s"), "--set", "prune.allocation=uniform"]
     done = edgekit("compress", "--recipe", "picodet_s", *options, "--out", out, cache=cache_dir())
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())
@@ -56,7 +55,7 @@ def test_picodet_s(edgekit: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ppocrv3_det(edgekit: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    options = [word for text in SHORT for word in ("--set", text)]
+    options = real.options("ppocrv3_det")
     done = edgekit("compress", "--recipe", "ppocrv3_det", *options, "--out", out, cache=cache_dir())
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())
@@ -77,8 +76,7 @@ def test_ppocrv3_det(edgekit: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ppocrv3_rec(edgekit: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    options = [word for text in SHORT for word in ("--set", text)]
-    options += ["--set", "data.evaluation.count=40"]
+    options = real.options("ppocrv3_rec", evaluation=40)
     done = edgekit("compress", "--recipe", "ppocrv3_rec", *options, "--out", out, cache=cache_dir())
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())

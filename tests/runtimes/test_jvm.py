@@ -20,6 +20,7 @@ from edgekit.backends.arm import emulated
 from edgekit.cachedir import cache_dir
 from edgekit.data.images import read_image
 from edgekit.tasks import evaluate
+from tests import real
 from tests.apps import small
 from tests.conftest import World, run_cli
 from tests.rehash import rehash
@@ -27,11 +28,7 @@ from tests.runtimes.jvm import Jvm, built
 
 pytestmark = pytest.mark.slow  # it builds the runtime
 
-SHORT = ("data.calibration.count=8", "data.evaluation.count=6", "validate.gates=null")
-REAL = {
-    "picodet_s": "kl", "pplcnetv2_base": "kl", "ppocrv3_det": "kl", "ppocrv3_rec": "kl",
-    "ppocr_mobile_v2_cls": "kl",
-}  # fmt: skip
+REAL = ("picodet_s", "pplcnetv2_base", "ppocrv3_det", "ppocrv3_rec", "ppocr_mobile_v2_cls")
 
 
 @pytest.fixture(scope="session")
@@ -81,10 +78,9 @@ def assert_alike(got: dict[str, Any], wanted: dict[str, Any]) -> None:
 @pytest.mark.network
 @pytest.mark.parametrize("recipe", REAL)
 def test_real_bundles_are_answered_as_by_python(jvm: Jvm, tmp_path: Path, recipe: str) -> None:
-    options = [word for text in SHORT for word in ("--set", text)]
     bundle = tmp_path / recipe
     done = run_cli(
-        "compress", "--recipe", recipe, "--preset", REAL[recipe], *options, "--out", bundle,
+        "compress", "--recipe", recipe, "--preset", "kl", *real.options(recipe), "--out", bundle,
         cache=cache_dir(), cwd=tmp_path, timeout=1800,
     )  # fmt: skip
     assert done.code == 0, done.err
