@@ -42,7 +42,7 @@ def shift_labels(manifest: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_five_damages_of_picodet_s(edgekit: Any, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    options = real.options("picodet_s", evaluation=40)
+    options = real.options(evaluation=40)
     done = edgekit(
         "compress", "--recipe", "picodet_s", "--preset", "kl", *options, "--out", whole, cache=cache_dir()
     )

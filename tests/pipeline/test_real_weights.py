@@ -21,7 +21,7 @@ from tests import real
 def test_picodet_s(edgekit: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     # Uniform: the sensitivity of every group would take minutes, and `make demo` measures it.
-    options = [*real.options("picodet_s"), "--set", "prune.allocation=uniform"]
+    options = [*real.options(), "--set", "prune.allocation=uniform"]
     done = edgekit("compress", "--recipe", "picodet_s", *options, "--out", out, cache=cache_dir())
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())
@@ -55,8 +55,7 @@ def test_picodet_s(edgekit: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ppocrv3_det(edgekit: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    options = real.options("ppocrv3_det")
-    done = edgekit("compress", "--recipe", "ppocrv3_det", *options, "--out", out, cache=cache_dir())
+    done = edgekit("compress", "--recipe", "ppocrv3_det", *real.options(), "--out", out, cache=cache_dir())
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())
     metrics = report["metrics"]
@@ -76,7 +75,7 @@ def test_ppocrv3_det(edgekit: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ppocrv3_rec(edgekit: Any, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    options = real.options("ppocrv3_rec", evaluation=40)
+    options = real.options(evaluation=40)
     done = edgekit("compress", "--recipe", "ppocrv3_rec", *options, "--out", out, cache=cache_dir())
     assert done.code == 0, done.err
     report = json.loads((out / "report.json").read_text())

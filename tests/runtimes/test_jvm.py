@@ -80,7 +80,7 @@ def assert_alike(got: dict[str, Any], wanted: dict[str, Any]) -> None:
 def test_real_bundles_are_answered_as_by_python(jvm: Jvm, tmp_path: Path, recipe: str) -> None:
     bundle = tmp_path / recipe
     done = run_cli(
-        "compress", "--recipe", recipe, "--preset", "kl", *real.options(recipe), "--out", bundle,
+        "compress", "--recipe", recipe, "--preset", "kl", *real.options(), "--out", bundle,
         cache=cache_dir(), cwd=tmp_path, timeout=1800,
     )  # fmt: skip
     assert done.code == 0, done.err
