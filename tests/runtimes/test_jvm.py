@@ -48,8 +48,8 @@ def self_tested(jvm: Jvm, bundle: Path, model: str, code: int = 0) -> dict[str, 
     return dict(json.loads(done.stdout))
 
 
-def lacks(some: list[Any], others: list[Any]) -> list[Any]:
-    """Things that the others have nothing like: the same label, scores within .001, boxes half a pixel apart,
+def lacks(some: list[Any], others: list[Any], off: float) -> list[Any]:
+    """Things that the others have nothing like: the same label, scores within `off`, boxes half a pixel apart,
     corners of text, which are whole pixels, within two."""
     score = "probability" if some and "probability" in some[0] else "score"
     # A list that ends at a score may end a little sooner.
@@ -58,17 +58,17 @@ def lacks(some: list[Any], others: list[Any]) -> list[Any]:
     def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
         places = [np.asarray(each.get("box", each.get("points", []))) for each in (a, b)]
         near = np.abs(places[0] - places[1]).max(initial=0) <= (2 if "points" in a else 0.5)
-        return a.get("label") == b.get("label") and abs(a[score] - b[score]) <= 1e-3 and bool(near)
+        return a.get("label") == b.get("label") and abs(a[score] - b[score]) <= off and bool(near)
 
     return [item for item in some if item[score] > least and not any(same(item, other) for other in others)]
 
 
-def assert_alike(got: dict[str, Any], wanted: dict[str, Any]) -> None:
+def assert_alike(got: dict[str, Any], wanted: dict[str, Any], off: float = 1e-3) -> None:
     assert got.keys() >= wanted.keys()
     for key, value in wanted.items():
         if isinstance(value, list):
             assert value, "an answer to compare"
-            assert (lacks(value, got[key]), lacks(got[key], value)) == ([], [])
+            assert (lacks(value, got[key], off), lacks(got[key], value, off)) == ([], [])
         elif isinstance(value, str):
             assert got[key] == value != ""
         else:
@@ -86,22 +86,24 @@ def test_real_bundles_are_answered_as_by_python(jvm: Jvm, tmp_path: Path, recipe
     assert done.code == 0, done.err
     pictures = sorted(bundle.glob("golden/*/picture.png"))
     assert len(pictures) >= 3
+    # The last bits of its float layers differ between ONNX Runtime's versions on x86 without VNNI, and turn
+    # roundings: 34 dB, which the verdict holds to what int8 itself costs; scores then differ by up to .035.
+    turned = recipe == "ppocrv3_det"
     opened = open_bundles([bundle]).bundles[0]
     for kind in ("fp32", "int8"):
         tested = self_tested(jvm, bundle, kind)
         assert tested["verdict"] == "passed"
         for golden in tested["golden"]:
             assert golden["preprocessing_largest_step"] == 0
-            if kind == "int8" and recipe != "ppocrv3_det":
+            if kind == "int8" and not turned:
                 ratios = golden["sqnr_db"].values()
                 assert all(ratio == "equal" or ratio > 40 for ratio in ratios)
-            # Of pages the float layers decide, whose last bits differ between ONNX Runtime's versions on x86
-            # without VNNI, and turn roundings: 34 dB. The verdict holds them to what int8 itself costs.
         done_java = jvm.run("run", bundle, *pictures, "--model", kind)
         assert done_java.returncode == 0, done_java.stderr
         run = load(opened, kind)  # type: ignore[arg-type]
         for picture, line in zip(pictures, done_java.stdout.splitlines(), strict=True):
-            assert_alike(json.loads(line), evaluate.answer_json(opened.info, run(read_image(picture))))
+            wanted = evaluate.answer_json(opened.info, run(read_image(picture)))
+            assert_alike(json.loads(line), wanted, 0.1 if kind == "int8" and turned else 1e-3)
     # The C++ runtime, too, on emulated cores: making the bundle is what takes long. Whole pages take a minute
     # and a half on each: one core for them.
     for cpu in emulated.DEFAULT if recipe != "ppocrv3_det" else ["a76"]:
