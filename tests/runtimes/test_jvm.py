@@ -49,8 +49,8 @@ def self_tested(jvm: Jvm, bundle: Path, model: str, code: int = 0) -> dict[str, 
 
 
 def lacks(some: list[Any], others: list[Any], off: float) -> list[Any]:
-    """Things that the others have nothing like: the same label, scores within `off`, boxes half a pixel apart,
-    corners of text, which are whole pixels, within two."""
+    """Things that the others have nothing like: the same label, scores within `off`, boxes half a pixel
+    apart, corners of text, which are whole pixels, within two."""
     score = "probability" if some and "probability" in some[0] else "score"
     # A list that ends at a score may end a little sooner.
     least = min((item[score] for item in some), default=0) + 1e-3 if len(some) == len(others) == 100 else 0
