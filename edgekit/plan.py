@@ -26,7 +26,7 @@ VERSIONS = {
     "sensitivity": 6,
     "prune": 6,
     "distil": 5,
-    "quantize": 30,
+    "quantize": 31,
     "pact": 6,
     "export": 6,
     "convert": 9,

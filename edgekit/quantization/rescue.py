@@ -8,10 +8,12 @@ from typing import Protocol
 from edgekit.quantization.table import Layer
 from edgekit.recipe import Rescue
 
-# A depthwise convolution multiplies little and moves much. Where tensors around it are float in any case, as
-# beside a hard swish, it costs no time on x86 to leave it float, and it is most of what int8 loses. Behind a
-# ReLU they are int8, and to make them float and int8 again takes as long as ten times its multiplications.
-_DEPTHWISE, _DEPTHWISE_IN_CHAIN = 0.25, 10.0
+# What a depthwise convolution's multiplication costs in float, over one of other layers: for most of these
+# ONNX Runtime copies windows on ARM. Counted there (a76, PicoDet-S and PP-LCNetV2, depthwise layers alone, of
+# which the first need no rounding between them): 1.1 to 3.1 instructions more than int8, where a pointwise
+# convolution takes about .35 more and the first ones none. Behind a ReLU their tensors are int8, and to make
+# them float and int8 again takes as long as ten times the multiplications, on x86, too.
+_DEPTHWISE, _DEPTHWISE_IN_CHAIN = 5.0, 10.0
 
 _GPTQ_TAKES = 0.75  # PicoDet-S's weights: .022 of the outputs' variance, .006 with GPTQ
 

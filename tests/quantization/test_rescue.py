@@ -51,9 +51,11 @@ def test_size_counts_too() -> None:
     assert chosen(net, errors, Rescue(error=0.21, macs=1, params=1)) == ["small"]
 
 
-def test_a_depthwise_layer_costs_less_time() -> None:
+def test_a_depthwise_layer_costs_more() -> None:
+    """Five times the work of its multiplications, as counted on ARM; its size is not more."""
     net = [layer("deep", 10, kind="depthwise_conv2d"), layer("plain", 10)]
-    assert chosen(net, {"deep": 0.1, "plain": 0.2}, Rescue(error=0.25, macs=1)) == ["deep"]
+    assert chosen(net, {"deep": 0.4, "plain": 0.1}, Rescue(error=0.45, macs=1)) == ["plain"]
+    assert chosen(net, {"deep": 0.6, "plain": 0.1}, Rescue(error=0.65, macs=1)) == ["deep"]
 
 
 def test_a_depthwise_layer_among_int8_tensors_costs_more() -> None:
