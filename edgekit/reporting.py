@@ -149,7 +149,7 @@ def collect(
         )
         notes.append(
             "int8.nb quantizes the inputs and weights of its int8 layers; int8.onnx quantizes the outputs "
-            "of some of its int8 convolutions too: ONNX Runtime has no other fast integer kernel for those."
+            "of its int8 convolutions too: ONNX Runtime has no integer convolution with a float output."
         )
     if f"{recipe.name}.fp32.nb" in kernels:
         not_executed.append(

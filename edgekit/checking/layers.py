@@ -194,9 +194,6 @@ def _int8_onnx(file: Path, params: dict[str, Values], scales: Table) -> Wrong:
     }
     wrong: Wrong = []
     for layer in scales.quantized:
-        if layer.summed:
-            wrong += [(layer.name, says) for says in _summed(layer, readers, constants, params, scales)[:1]]
-            continue
         weights = by_integers.get(f"{layer.weight}.q")
         users = readers.get(weights.output[0], []) if weights is not None else []
         if weights is None or len(users) != 1:
@@ -207,37 +204,6 @@ def _int8_onnx(file: Path, params: dict[str, Values], scales: Table) -> Wrong:
             for says in _int8_layer(layer, weights, users[0], makers, readers, constants, params, scales)[:1]
         ]
     return wrong
-
-
-def _summed(
-    layer: Layer,
-    readers: dict[str, list[Any]],
-    constants: dict[str, Values],
-    params: dict[str, Values],
-    scales: Table,
-) -> list[str]:
-    """What differs of a ConvInteger and the BatchNormalization of its sums, the likely cause first."""
-    nodes = readers.get(f"{layer.weight}.q", [])
-    if [node.op_type for node in nodes] != ["ConvInteger"]:
-        return ["its int8 weights are not in the file"]
-    (behind,) = readers.get(nodes[0].output[0], [None])
-    behind = readers.get(behind.output[0], [None])[0] if behind is not None else None
-    if behind is None or behind.op_type != "BatchNormalization":
-        return ["its sums are not scaled"]
-    nonnegative = any(other.relu == layer.input for other in scales.quantized)
-    step, point = write_onnx.activation_grid(scales, layer.input, nonnegative=nonnegative)
-    stored = constants[nodes[0].input[1]].astype(np.int16) - constants[nodes[0].input[3]].astype(np.int16)
-    units = np.asarray(scales.weights[layer.weight]) * step
-    says = [told for _, told in _same_weights(layer.weight, params[layer.weight], stored.astype(np.int8))]
-    says.append(_factor("the scales of its sums", units, constants[behind.input[1]]))
-    if int(constants[nodes[0].input[2]]) != point:
-        says.append(f"the zero point of its input is {int(constants[nodes[0].input[2]])}, expected {point}")
-    bias = params.get(layer.bias or "")
-    bias = np.zeros(len(units)) if bias is None else np.asarray(bias, np.float64).ravel()
-    off = np.abs(constants[behind.input[2]] - bias) > _CLOSE * np.abs(bias) + 1e-6
-    if off.any():
-        says.append(f"its bias differs in {int(off.sum())} of {off.size} channels")
-    return [each for each in says if each]
 
 
 def _int8_layer(

@@ -46,13 +46,12 @@ class Layer(Strict):
     int8: bool
     reason: str
     pooled: bool = False  # a convolution of 1 x 1 on one pixel, as behind a global pooling
-    summed: bool = False  # written as ConvInteger, whose sums no one rounds
 
     @property
     def int8_output(self) -> bool:
-        """Whether what it answers is rounded to int8, too, in ONNX. Not for products of matrices, as which a
-        convolution on one pixel is written, nor for `summed`."""
-        return self.type != "matmul" and not self.pooled and not self.summed
+        """Whether ONNX Runtime has an integer kernel for it only with its answers in int8, too. Not for
+        products of matrices, as which a convolution on one pixel is written."""
+        return self.type != "matmul" and not self.pooled
 
 
 class Activation(Strict):

@@ -4,16 +4,12 @@ uint8 is what ONNX Runtime runs fast and bit for bit alike on x86 with VNNI and 
 stands for the same real values as symmetric int8; where no value is below some floor, as behind a hard
 swish, all 255 steps lie above it.
 
-ONNX Runtime makes a Conv integer only when its output is quantized too, which Paddle Lite does not need. One
-scale for such an output is what ruins these models: its channels differ thirtyfold (facts on equalisation).
-So an output that goes on into float ops gets levels per channel: the convolution computes
+ONNX Runtime makes a convolution integer only when its output is quantized too, which Paddle Lite does not
+need. One scale for such an output is what ruins these models: its channels differ thirtyfold (facts on
+equalisation). So an output that goes on into float ops gets levels per channel: the convolution computes
 (y[c] - m[c]) / r[c], which only relabels its weight scales and moves its bias (the int8 weights stay), and
 a BatchNormalization behind gives r[c] and m[c] back. So each channel's 255 levels lie between its own lowest
 and highest value, though QLinearConv has one scale and one zero point.
-
-Where such a convolution is of 1 x 1, it is a ConvInteger instead, and its sums times scales plus bias a
-BatchNormalization: as many passes over memory, as fast on x86 with VNNI and in as many instructions on ARM,
-and nothing is rounded. Of PicoDet-S's answers these roundings were a seventh of the error.
 
 This op, and the multiplication by channel factors in front of a layer, stay apart: as part of a
 DequantizeLinear or QuantizeLinear with a scale per channel they take ONNX Runtime 1.23 longer. The factors
@@ -38,7 +34,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.quantization.table import ZERO_POINT, Layer, Table, grid, middles, output_grid, quantize_weight
+from edgekit.quantization.table import Layer, Table, grid, middles, output_grid, quantize_weight
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -82,9 +78,6 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             nonnegative = any(other.relu == layer.input for other in table.quantized)
             out += writer.activation_pair(source, layer.input, f"{source}.dq", nonnegative=nonnegative)
             writer.ready[source] = f"{source}.dq"
-        if layer.summed:
-            out += writer.sums(node, layer, writer.ready[source])
-            continue
         node.input[0] = writer.ready[source]
         spread = writer.spread(layer)
         out += writer.weight(node, layer, spread)
@@ -239,38 +232,6 @@ class _Writer:
             made += self.bias(node, 2, layer, spread)
         return made
 
-    def sums(self, node: Any, layer: Layer, source: str) -> list[Any]:
-        """ConvInteger on what `source` was dequantized from, and its sums times scales plus bias."""
-        scales = np.array(self.table.weights[layer.weight], np.float32)
-        value = numpy_helper.to_array(self.constants[layer.weight])
-        integers = quantize_weight(value, self.table.weights[layer.weight], layer.axis)
-        q = self.initializer(f"{layer.weight}.q", (integers.astype(np.int16) + ZERO_POINT).astype(np.uint8))
-        unit, point = self.read_grid(layer)
-        c, result = len(scales), node.output[0]
-        bias = np.zeros(c, np.float32)
-        if len(node.input) > 2 and node.input[2]:
-            bias = numpy_helper.to_array(self.constants[node.input[2]]).astype(np.float32)
-        parameters = [
-            self.initializer(f"{layer.weight}.u", (np.float32(unit) * scales).astype(np.float32)),
-            self.initializer(f"{layer.weight}.b", bias),
-            self.shared(f"c0.{c}", np.zeros(c, np.float32)),
-            self.shared(f"c1.{c}", np.ones(c, np.float32)),
-        ]
-        whole, real = f"{layer.weight}.sums", f"{layer.weight}.real"
-        points = [self.zero(point), self.zero(ZERO_POINT)]
-        convolution = helper.make_node("ConvInteger", [f"{source}.q", q, *points], [whole])
-        convolution.attribute.extend(node.attribute)
-        return [
-            convolution,
-            helper.make_node("Cast", [whole], [real], to=TensorProto.FLOAT),
-            helper.make_node("BatchNormalization", [real, *parameters], [result], epsilon=0.0),
-        ]
-
-    def read_grid(self, layer: Layer) -> tuple[float, int]:
-        """Scale and zero point of what a layer reads."""
-        nonnegative = any(other.relu == layer.input for other in self.table.quantized)
-        return activation_grid(self.table, layer.input, nonnegative=nonnegative)
-
     def product(self, node: Any, layer: Layer) -> list[Any]:
         """A convolution on one pixel as a product of matrices [N, in] x [in, out]."""
         axes = self.shared("pixel", np.array([2, 3], np.int64))
@@ -288,7 +249,8 @@ class _Writer:
         if spread is not None:
             middle = middles(self.table, layer)
             scales, bias = scales / spread, (bias if middle is None else bias - middle) / spread
-        unit, _ = self.read_grid(layer)
+        nonnegative = any(other.relu == layer.input for other in self.table.quantized)
+        unit, _ = activation_grid(self.table, layer.input, nonnegative=nonnegative)
         units = (np.float32(unit) * scales).astype(np.float32)
         limit = 2.0**31 - 1
         whole = np.clip(np.rint(bias / units), -limit, limit).astype(np.int32)

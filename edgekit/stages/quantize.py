@@ -284,7 +284,6 @@ def fill(
     method: str,
 ) -> Table:
     """The table: thresholds of activations by `method`, abs-max scales of weights and output channels."""
-    layers = _summed(program, layers, found)
     activations, lowest = {}, floors.floors(program)
     for name in _tensors(layers):
         histogram = found[name]
@@ -294,9 +293,25 @@ def fill(
             clip = METHODS[method](histogram.counts, histogram.bin_width)
         activations[name] = Activation(threshold=clip, maximum=histogram.maximum, floor=lowest.get(name))
     int8 = [layer for layer in layers if layer.int8]
+    read_as_int8 = {layer.input for layer in int8}
+    made_as_int8 = {layer.output for layer in int8 if layer.int8_output}
+    one_scale = {
+        name
+        for op in program.block.ops
+        if op.type in _ONE_SCALE
+        and read_as_int8.issuperset(graph.outputs(op))
+        and made_as_int8.issuperset(graph.inputs(op))
+        for name in graph.inputs(op)
+    }
     outputs = {}
-    for layer in _uneven(program, int8, found):
+    for layer in int8:
+        if not layer.int8_output or layer.relu or layer.output in read_as_int8 | one_scale:
+            continue
         channels = found[layer.output].channels
+        if found[layer.output].counts.sum() < _ENOUGH * channels.size:
+            continue  # after a global pooling: other pictures reach further than a channel's few values
+        if float(channels.max()) < _UNEVEN * float(np.median(channels)):
+            continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
         lows, floor = found[layer.output].bottoms, activations[layer.output].floor
         lows = lows if floor is None else np.maximum(lows, floor)
@@ -312,47 +327,6 @@ def fill(
             layer.weight: table.weight_scales(program.params[layer.weight], layer.axis) for layer in int8
         },
     )
-
-
-def _uneven(program: Program, int8: list[Layer], found: dict[str, Histogram]) -> list[Layer]:
-    """The convolutions whose answers only float ops read, and whose channels one scale does not serve."""
-    read_as_int8 = {layer.input for layer in int8}
-    made_as_int8 = {layer.output for layer in int8 if layer.int8_output}
-    one_scale = {
-        name
-        for op in program.block.ops
-        if op.type in _ONE_SCALE
-        and read_as_int8.issuperset(graph.outputs(op))
-        and made_as_int8.issuperset(graph.inputs(op))
-        for name in graph.inputs(op)
-    }
-
-    def uneven(layer: Layer) -> bool:
-        if not layer.int8_output or layer.relu or layer.output in read_as_int8 | one_scale:
-            return False
-        channels = found[layer.output].channels
-        if found[layer.output].counts.sum() < _ENOUGH * channels.size:
-            return False  # after a global pooling: other pictures reach further than a channel's few values
-        # Below that one scale serves, and ONNX Runtime dequantizes it faster.
-        return float(channels.max()) >= _UNEVEN * float(np.median(channels))
-
-    return [layer for layer in int8 if uneven(layer)]
-
-
-def _summed(program: Program, layers: list[Layer], found: dict[str, Histogram]) -> list[Layer]:
-    """`layers` with those marked that ONNX has as ConvInteger: uneven ones of 1 x 1. Levels per channel would
-    need as many passes over their answers as the sums do, and ConvInteger's kernel is as fast; with larger
-    windows, or depthwise, it is much slower."""
-
-    def dense(layer: Layer) -> bool:
-        shape = program.params[layer.weight].shape
-        return layer.type == "conv2d" and shape[1:] == (program.shape(layer.input)[1], 1, 1)
-
-    names = {layer.name for layer in _uneven(program, [each for each in layers if each.int8], found)}
-    return [
-        layer.model_copy(update={"summed": True}) if layer.name in names and dense(layer) else layer
-        for layer in layers
-    ]
 
 
 def _tensors(layers: list[Layer]) -> dict[str, int]:

@@ -85,17 +85,6 @@ class Uneven(nn.Layer):  # type: ignore[misc]
         return self.act(self.conv(x))
 
 
-class Pointwise(Uneven):
-    """The same of 1 x 1, which ONNX has as ConvInteger."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        sizes = paddle.to_tensor(np.logspace(-2.5, 0, 8, dtype=np.float32))
-        self.conv = nn.Conv2D(3, 8, 1, stride=2)
-        self.conv.weight.set_value(self.conv.weight * sizes.reshape([8, 1, 1, 1]))
-        self.conv.bias.set_value(sizes)
-
-
 class Squeezed(Uneven):
     """The same with squeeze and excitation behind it: a pooled output that goes into a convolution."""
 
