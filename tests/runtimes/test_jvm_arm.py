@@ -40,6 +40,7 @@ def test_a_damage_is_named(jvm: Jvm, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["failed"]["where"] == "golden/1/fp32.onnx.probabilities.npy"
 
 
+# `make android` names the bundles in build/; without names there are none to test, and pytest says skipped.
 @pytest.mark.parametrize("name", os.environ.get("EDGEKIT_DEMO_BUNDLES", "").split())
 @pytest.mark.parametrize("kind", ["fp32", "int8"])
 def test_a_real_bundle_passes(jvm: Jvm, name: str, kind: str) -> None:
