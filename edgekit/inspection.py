@@ -29,7 +29,7 @@ def inspect(model: Path) -> Result:
         layers = rule.layers(folded, [])
         state = "not quantized; int8 marks what `edgekit quantize` would take"
     macs = sum(layer.macs for layer in layers)
-    share = sum(layer.macs for layer in layers if layer.int8) / max(1, macs)
+    share = sum(layer.macs for layer in table.layers_of(layers, "onnx") if layer.int8) / max(1, macs)
     params = cost.parameter_count(program)
     width = max([len(layer.name) for layer in layers] or [5])
     lines = [
@@ -44,6 +44,8 @@ def inspect(model: Path) -> Result:
     ]
     for layer in layers:
         precision = "int8" if layer.int8 else f"float ({layer.reason})"
+        if layer.only:
+            precision = f"int8 in {table.FILES[layer.only]} alone ({layer.reason})"
         lines.append(
             f"{layer.name:{width}}  {layer.type:16}  {layer.params:9,}  {layer.macs:11,}  {precision}"
         )

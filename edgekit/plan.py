@@ -26,10 +26,10 @@ VERSIONS = {
     "sensitivity": 6,
     "prune": 6,
     "distil": 5,
-    "quantize": 31,
-    "pact": 6,
+    "quantize": 32,
+    "pact": 7,
     "export": 6,
-    "convert": 9,
+    "convert": 10,
     "validate": 10,
     "analyze": 5,
 }

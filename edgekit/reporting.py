@@ -133,6 +133,7 @@ def collect(
     model = ModelFolder.open(exported)
     program = model.read()
     layers = table.load(exported).layers if quantized else rule.layers(program, ["*"])
+    in_onnx = table.layers_of(layers, "onnx")
     macs = sum(layer.macs for layer in layers)
     lineage = model.info.lineage
     pruned = next((entry for entry in lineage if entry.get("stage") == "prune"), None)
@@ -161,7 +162,7 @@ def collect(
     default = default_onnx([path.name for path in converted.glob("*.onnx")], measured["latency"])
     only = {}
     if quantized:
-        scales = table.load(exported)
+        scales = table.load(exported).of("onnx")
         inputs = {layer.input for layer in scales.quantized}
         outputs = {layer.relu or layer.output for layer in scales.quantized if layer.int8_output}
         only = {"int8.onnx": sorted(outputs - inputs), "int8.nb": []}
@@ -186,14 +187,15 @@ def collect(
             "macs": macs,
             "params_before": pruned["params"][0] if pruned is not None else None,
             "macs_before": pruned["macs"][0] if pruned is not None else None,
-            "int8_macs_share": sum(layer.macs for layer in layers if layer.int8) / max(1, macs)
+            "int8_macs_share": sum(layer.macs for layer in in_onnx if layer.int8) / max(1, macs)
             if quantized
             else 0,
             "layers_total": len(layers),
-            "layers_int8": sum(layer.int8 for layer in layers) if quantized else 0,
+            "layers_int8": sum(layer.int8 for layer in in_onnx) if quantized else 0,
         },
         "layers": [
-            layer.model_dump(include={"name", "type", "macs", "params", "int8", "reason"}) for layer in layers
+            layer.model_dump(include={"name", "type", "macs", "params", "int8", "only", "reason"})
+            for layer in layers
         ],
         "analysis": analysed,
         "machine": measured["machine"],

@@ -46,7 +46,10 @@ def alternatives(layers: Sequence[Layer], analysis: Analysis | None, section: Qu
     if analysis is None or "rescue" not in section.repair:
         return []
     figures = {figure.name: figure for figure in analysis.layers}
-    before = [layer.model_copy(update={"int8": True}) if layer.name in figures else layer for layer in layers]
+    before = [
+        layer.model_copy(update={"int8": True, "only": None}) if layer.name in figures else layer
+        for layer in layers
+    ]
     errors = {name: rescue.expected(figure, "gptq" in section.repair) for name, figure in figures.items()}
     order = rescue.order(before, errors, section.rescue)
     chosen = {name for name, figure in figures.items() if not figure.int8}

@@ -54,12 +54,15 @@ def check(bundle: Bundle) -> list[Finding]:
                 name, _float_nb(file, paddle, float_program.params), "weights are those of paddle/"
             )
         elif role == "int8.onnx" and scales is not None and int8 is not None:
-            found += _listed(name, _int8_onnx(file, int8.params, scales), _SAYS.format(len(scales.quantized)))
+            here = scales.of("onnx")
+            found += _listed(name, _int8_onnx(file, int8.params, here), _SAYS.format(len(here.quantized)))
         elif role == "int8.nb" and scales is not None and int8 is not None:
-            found += _listed(name, _int8_nb(file, int8.params, scales), _SAYS.format(len(scales.quantized)))
+            here = scales.of("lite")
+            found += _listed(name, _int8_nb(file, int8.params, here), _SAYS.format(len(here.quantized)))
     if scales is not None and int8 is not None:
-        wrong = _int8_program(int8.params, scales)
-        found += _listed("paddle/int8", wrong, _SAYS.format(len(scales.quantized)))
+        here = scales.of("lite")
+        wrong = _int8_program(int8.params, here)
+        found += _listed("paddle/int8", wrong, _SAYS.format(len(here.quantized)))
     return found
 
 
@@ -349,7 +352,7 @@ def apart(bundle: Bundle, other: Bundle) -> list[Finding]:
     for layer in here.layers:
         if (old := by_name.get(layer.name)) is None:
             continue
-        if layer.int8 != old.int8:
+        if _kind(layer) != _kind(old):
             rows.append((float("inf"), layer.name, f"{_kind(layer)} here, {_kind(old)} there"))
         elif layer.int8:
             factor = here.activations[layer.input].threshold / there.activations[old.input].threshold
@@ -366,4 +369,6 @@ def apart(bundle: Bundle, other: Bundle) -> list[Finding]:
 
 
 def _kind(layer: Layer) -> str:
-    return "int8" if layer.int8 else "float"
+    if not layer.int8:
+        return "float"
+    return f"int8 in {table.FILES[layer.only]} alone" if layer.only else "int8"

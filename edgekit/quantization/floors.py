@@ -38,7 +38,7 @@ def floors(program: Program) -> dict[str, float]:
             if op.type in _AT_MOST_ONE:
                 gates.add(name)
     for name, readers in program.consumers().items():
-        matters = min(_MATTERS.get(op.type, -math.inf) if _usual(op) else -math.inf for op in readers)
+        matters = min(_MATTERS.get(op.type, -math.inf) if usual(op) else -math.inf for op in readers)
         if math.isfinite(matters):
             found[name] = max(matters, found.get(name, -math.inf))
     return found
@@ -46,7 +46,7 @@ def floors(program: Program) -> dict[str, float]:
 
 def _floor(program: Program, op: Op, known: dict[str, float], gates: set[str]) -> float:
     if op.type in _OWN:
-        return _OWN[op.type] if _usual(op) else -math.inf
+        return _OWN[op.type] if usual(op) else -math.inf
     read = [known.get(name, -math.inf) for name in inputs(op) if name not in program.params]
     if op.type in _SAME:
         return min(read, default=-math.inf)
@@ -69,5 +69,6 @@ def _scaled(program: Program, name: str, by: str, known: dict[str, float], gates
     return min(0.0, floor) if nonnegative and (floor >= 0 or by in gates) else -math.inf
 
 
-def _usual(op: Op) -> bool:
+def usual(op: Op) -> bool:
+    """Whether the op has the arguments with which it is commonly defined."""
     return all(attr(op, name, value) == value for name, value in _USUAL.get(op.type, {}).items())

@@ -14,13 +14,25 @@ import numpy as np
 from edgekit.calibration import samples
 from edgekit.calibration.readers import Doubles, Floats
 from edgekit.program.graph import Op, Program, attr, inputs, outputs
-from edgekit.quantization import equalise, thresholds, write_paddle
-from edgekit.quantization.table import ZERO_POINT, Channels, Layer, Table
-from edgekit.quantization.thresholds import Consumer, Grid
+from edgekit.quantization import equalise, floors, products, thresholds, write_paddle
+from edgekit.quantization.products import Reach
+from edgekit.quantization.table import ZERO_POINT, Channels, Layer, Product, Table, layers_of
+from edgekit.quantization.thresholds import Consumer, Ends, Grid
 
 _ENOUGH = samples.ROWS // 2  # values per channel
+_SMALL = 64  # positions
+_CAREFULLY = (0.0, 0.25, 0.5)
 _BETWEEN = ("elementwise_add", "relu", "hard_swish")  # a layer and the next one
 _GENTLY = 0.25  # the strength of factors where calibration does not show how far a channel reaches
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The grid of a tensor that int8 layers read, and what it may be instead while it is the hard swish of
+    what an int8 layer answers, and these alone read it."""
+
+    grid: Grid
+    product: tuple[Grid, Product] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Int8:
     table: Table
 
     def simulated(self) -> Program:
-        return write_paddle.simulated(write_paddle.write(self.program, self.table))
+        return write_paddle.simulated(write_paddle.write(self.program, self.table.of("lite")))
 
 
 def grids(
@@ -42,9 +54,12 @@ def grids(
     advance: Callable[[], None],
     *,
     factors: bool,
-) -> dict[str, Grid]:
+    outputs: Mapping[str, Ends],
+) -> tuple[dict[str, Choice], dict[str, Ends]]:
     """The best threshold (and channel factors, where these are wanted and pay) of each tensor that an int8
-    layer reads. `ranges`: max |x| per channel.
+    layer reads, and where levels of `outputs` begin and end, best for whom they are read by.
+
+    ranges: max |x| per channel; outputs: of what layers answer, the lowest and highest values per channel.
 
     Left out are tensors whose readers cannot be judged. Those with few values, as after a global pooling, are
     not clipped and evened out gently: what a few dozen pictures never excite, others do.
@@ -69,16 +84,74 @@ def grids(
         if len(known) == len(found) and alike and known[0].squares.shape[1] == len(ranges[name]):
             consumers[name] = known
     last = {name for name in consumers if readers[name][0].type == "matmul"}
-    values = samples.collect(program, list(consumers), pictures, advance, last)
+    swishes = {x: y for x, y in products.places(program, layers).items() if x in consumers and y in outputs}
+    wanted = list(dict.fromkeys([*consumers, *outputs]))
+    values = samples.collect(program, wanted, pictures, advance, last)
     free = equalise.passages(program, consumers)
+    after = program.consumers()
+    reached = {
+        y: thresholds.ends(values[y], *ends, _answer(after.get(y, []))) if len(values[y]) >= _ENOUGH else ends
+        for y, ends in outputs.items()
+    }
     chosen = {}
     for name, reading in consumers.items():
-        few = len(values[name]) < _ENOUGH
-        strengths = ((0.0, _GENTLY) if few else thresholds.STRENGTHS) if factors else (0.0,)
+        few, small = len(values[name]) < _ENOUGH, _small(program, name)
+        strengths: tuple[float, ...] = (0.0,)
+        if factors:
+            strengths = (0.0, _GENTLY) if few else _CAREFULLY if small else thresholds.STRENGTHS
+        few = few or small
         fractions = (1.0,) if few else thresholds.FRACTIONS
         pays = 1.0 if name in free else thresholds.PAYS
-        chosen[name] = thresholds.best(values[name], ranges[name], reading, strengths, pays, fractions)
-    return chosen
+        evening = thresholds.spread(ranges[name], strengths)
+        best = thresholds.best(values[name], ranges[name], reading, evening, pays, fractions)
+        product = None
+        if name in swishes and not few:
+            y, reach, x = values[swishes[name]], Reach.of(*reached[swishes[name]]), values[name]
+            error = best.error + thresholds.seen(products.own_noise(y, reach), x, reading)
+            product = _product(x, y, ranges[name], reach, reading, strengths, error, name)
+        chosen[name] = Choice(best, product)
+    return chosen, reached
+
+
+def _small(program: Program, name: str) -> bool:
+    """A map of what is where: few pictures excite a channel."""
+    size = program.shape(name)[2:]
+    return len(size) == 2 and min(size) > 0 and size[0] * size[1] < _SMALL
+
+
+def _answer(readers: Sequence[Op]) -> Callable[[Doubles], Doubles]:
+    swishes = bool(readers) and all(op.type == "hard_swish" and floors.usual(op) for op in readers)
+    return products.hard_swish if swishes else lambda y: y
+
+
+def _product(
+    x: Floats,
+    y: Floats,
+    ranges: Floats,
+    reach: Reach,
+    consumers: Sequence[Consumer],
+    strengths: Sequence[float],
+    error: float,
+    name: str,
+) -> tuple[Grid, Product] | None:
+    """The best grid of x [n, channels], a hard swish of y, where levels of y make it, unless it is much worse
+    than `error`."""
+
+    def levels(factors: Doubles | None) -> Product:
+        return products.levels(
+            reach,
+            name,
+            factors,
+            lambda each: thresholds.seen(products.noise(y, reach, each, factors), x, consumers),
+        )
+
+    def rounded(factors: Doubles | None) -> Doubles:
+        return products.noise(y, reach, levels(factors), factors)
+
+    # Without factors it takes half the instructions, and Lite saves a multiplication.
+    evening = products.candidates(reach, strengths)
+    found = thresholds.best(x, ranges, consumers, evening, products.PLAIN, before=rounded)
+    return (found, levels(found.factors)) if found.error <= products.WORTH * error else None
 
 
 def only_onnx(
@@ -94,18 +167,20 @@ def only_onnx(
 
     ranges, tops: max |x| and max x per channel, before anything was evened.
 
-    Behind a ReLU that depthwise layers in float read alone, or a squeeze-and-excitation block, thresholds may
+    Behind a ReLU that convolutions in float read alone, or a squeeze-and-excitation block, thresholds may
     differ by channel: what makes up for that costs nothing (`write_onnx`). No further than the fourth root of
     the ranges, though: a channel that a few dozen pictures never excite is excited by others, and what it
     then says must not be clipped.
     """
+    whole, table = table, table.of("onnx")
     read: dict[str, list[Layer]] = {}
     for layer in table.quantized:
         read.setdefault(layer.input, []).append(layer)
     finer = [name for name in read if table.activations[name].grid[1] != ZERO_POINT]
     finer = [name for name in finer if name.removesuffix(equalise.EVEN) in tops]
-    only = [name for name in table.activations if name not in read and name in ranges]
-    only = [name for name in only if name not in table.outputs]
+    lite = {layer.input for layer in whole.quantized}
+    only = [name for name in table.activations if name not in lite and name in ranges]
+    only = [name for name in only if name not in table.outputs and name not in table.products]
     last = {name for name in finer if read[name][0].type == "matmul"}
     values = samples.collect(program, [*only, *finer], pictures, advance, last)
     readers = program.consumers()
@@ -113,7 +188,7 @@ def only_onnx(
     activations, by_channel = dict(table.activations), dict(table.outputs)
     for name in [*only, *finer]:
         old = activations[name]
-        few = len(values[name]) < _ENOUGH
+        few = len(values[name]) < _ENOUGH or _small(program, name)
         fractions = (1.0,) if few else thresholds.FRACTIONS
         base = name.removesuffix(equalise.EVEN)
         reach = ranges[base] if old.floor is None else np.maximum(tops[base], 0)
@@ -125,7 +200,7 @@ def only_onnx(
             found = [_consumer(program, op, name) for op in int8]
             known = [each for each in found if each is not None]
             judged = known if len(known) == len(found) else [thresholds.alike(values[name].shape[1])]
-            best = thresholds.best(values[name], reach, judged, (0.0,), 1.0, fractions, old.floor)
+            best = thresholds.best(values[name], reach, judged, [None], 1.0, fractions, old.floor)
             activations[name] = old.model_copy(update={"high": best.threshold})
             continue
         those = readers.get(name, [])
@@ -138,16 +213,17 @@ def only_onnx(
             found = [_float_reader(program, op, name, readers) for op in those]
         known = [each for each in found if each is not None]
         judged = known if known and len(known) == len(found) else [thresholds.alike(values[name].shape[1])]
-        depthwise = judged is known and all(each.own for each in known)
-        free = name in owners and (excited is not None or depthwise)
+        convolutions = judged is known and all(op.type != "matmul_v2" for op in those)
+        free = name in owners and (excited is not None or convolutions)
         strengths = (0.0, _GENTLY) if free and not few else (0.0,)
-        best = thresholds.best(values[name], reach, judged, strengths, 1.0, fractions, old.floor)
+        evening = thresholds.spread(reach, strengths)
+        best = thresholds.best(values[name], reach, judged, evening, 1.0, fractions, old.floor)
         if best.factors is None:
             activations[name] = old.model_copy(update={"threshold": best.threshold, "maximum": best.maximum})
         else:
             highs = (best.threshold * best.factors).tolist()
             by_channel[owners[name].output] = Channels(highs=highs)
-    return table.model_copy(update={"activations": activations, "outputs": by_channel})
+    return whole.model_copy(update={"activations": activations, "outputs": by_channel})
 
 
 def _excited(program: Program, readers: Sequence[Op], name: str) -> Op | None:
@@ -190,6 +266,20 @@ def _consumer(program: Program, op: Op, name: str) -> Consumer | None:
     return thresholds.consumer(weight, kind, int(attr(op, "groups", 1)))
 
 
+def chosen(
+    program: Program, layers: Sequence[Layer], found: Mapping[str, Choice]
+) -> tuple[dict[str, Grid], dict[str, Product]]:
+    """The grids of `found` with `layers` as they are, and the levels {what a layer answers: for the hard
+    swish behind it}."""
+    grids = {name: each.grid for name, each in found.items()}
+    made = {}
+    for name, y in products.places(program, layers_of(layers, "onnx")).items():
+        product = found[name].product if name in found else None
+        if product is not None:
+            grids[name], made[y] = product
+    return grids, made
+
+
 def evened(
     program: Program, layers: Sequence[Layer], found: Mapping[str, Grid]
 ) -> tuple[Program, dict[str, str]]:
@@ -201,8 +291,11 @@ def evened(
     return made, {f"{name}{equalise.EVEN}": name for name in factors}
 
 
-def with_grids(table: Table, found: Mapping[str, Grid], names: Mapping[str, str]) -> Table:
-    """`table` with the thresholds of `found`; `names` is {evened tensor: the one it was}, from `evened`.
+def with_grids(
+    table: Table, found: Mapping[str, Grid], names: Mapping[str, str], made: Mapping[str, Product]
+) -> Table:
+    """`table` with the thresholds of `found` and the levels of `made`, both from `chosen`; `names` is {evened
+    tensor: the one it was}, from `evened`.
 
     What was evened for some readers keeps its own threshold for others.
     """
@@ -215,4 +308,13 @@ def with_grids(table: Table, found: Mapping[str, Grid], names: Mapping[str, str]
         changed[name] = table.activations[name].model_copy(
             update={"threshold": grid.threshold, "maximum": grid.maximum, "factors": factors}
         )
-    return table.model_copy(update={"activations": {**table.activations, **changed}})
+    activations = {**table.activations, **changed}
+    new = {old: new for new, old in names.items()}
+    renamed = {}
+    for y, product in made.items():
+        name = new.get(product.tensor, product.tensor)
+        renamed[y] = product.model_copy(update={"tensor": name})
+        floor = products.lowest(product, found[product.tensor].factors)
+        activations[name] = activations[name].model_copy(update={"floor": floor})
+    outputs = {name: each for name, each in table.outputs.items() if name not in renamed}
+    return table.model_copy(update={"activations": activations, "outputs": outputs, "products": renamed})

@@ -5,27 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from edgekit.quantization.table import Layer
+from edgekit.quantization.table import FILES, Layer, Target
 from edgekit.recipe import Rescue
 
-# What a depthwise convolution's multiplication costs in float, over one of other layers: for most of these
-# ONNX Runtime copies windows on ARM. Counted there (a76, PicoDet-S and PP-LCNetV2, depthwise layers alone, of
-# which the first need no rounding between them): 1.1 to 3.1 instructions more than int8, where a pointwise
-# convolution takes about .35 more and the first ones none. Behind a ReLU their tensors are int8, and to make
-# them float and int8 again takes as long as ten times the multiplications, on x86, too.
-_DEPTHWISE, _DEPTHWISE_IN_CHAIN = 5.0, 10.0
+# Instructions that a layer in float adds on ARM, in multiply-accumulates of a pointwise convolution, which
+# take .27 more each than in int8 (a76, ONNX Runtime 1.23, layers alone on 64 channels of 128 x 128). For most
+# depthwise layers ONNX Runtime copies windows: 22 instructions a value of 3 x 3, 71 with a stride, where
+# int8 takes 8 and 11. Behind a ReLU their tensors are int8, and are made float and int8 again. Other
+# convolutions in int8 lay their tensors out anew, and round what they answer: with a small fan-in float is
+# hardly more.
+_DEPTHWISE, _DEPTHWISE_IN_CHAIN, _STRIDED = 6.0, 10.0, 25.0
+_ROUNDED = 20.0  # a value
+_LEAST = 0.1  # of the multiply-accumulates
 
 _GPTQ_TAKES = 0.75  # PicoDet-S's weights: .022 of the outputs' variance, .006 with GPTQ
 
 
-def applied(layers: Sequence[Layer], names: Collection[str], errors: Mapping[str, float]) -> list[Layer]:
-    """`layers` with those of `names` in float, and the reason."""
+def applied(
+    layers: Sequence[Layer],
+    floats: Mapping[Target, Collection[str]],
+    errors: Mapping[Target, Mapping[str, float]],
+) -> list[Layer]:
+    """`layers` with those of `floats` in float, in both files or in one, and the reason."""
 
     def rescued(layer: Layer) -> Layer:
-        reason = f"rescue: alone in int8 it costs {errors[layer.name]:.2g} of the outputs' variance"
-        return layer.model_copy(update={"int8": False, "reason": reason})
+        where: list[Target] = [target for target, names in floats.items() if layer.name in names]
+        if not where:
+            return layer
+        cost = ", ".join(f"{errors[target][layer.name]:.2g} in {FILES[target]}" for target in where)
+        reason = f"rescue: of the outputs' variance it costs, alone in int8, {cost}"
+        if len(where) == len(floats):
+            return layer.model_copy(update={"int8": False, "reason": reason})
+        (only,) = floats.keys() - where
+        return layer.model_copy(update={"only": only, "reason": reason})
 
-    return [rescued(layer) if layer.name in names else layer for layer in layers]
+    return [rescued(layer) for layer in layers]
 
 
 class Cost(Protocol):
@@ -56,10 +70,7 @@ def order(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue)
     size = section.params * params - sum(layer.params for layer in floats)
 
     def cost(layer: Layer) -> float:
-        slow = float(layer.macs)
-        if layer.type == "depthwise_conv2d":
-            slow *= _DEPTHWISE if layer.relu is None else _DEPTHWISE_IN_CHAIN
-        return slow / max(1, macs) + layer.params / max(1, params)
+        return price(layer) / max(1, macs) + layer.params / max(1, params)
 
     found = []
     worst = [layer for layer in layers if layer.int8]
@@ -70,6 +81,15 @@ def order(layers: Sequence[Layer], errors: Mapping[str, float], section: Rescue)
             found.append(layer.name)
             time, size, left = time - layer.macs, size - layer.params, left - errors[layer.name]
     return found
+
+
+def price(layer: Layer) -> float:
+    """What a layer in float costs, in multiply-accumulates."""
+    if layer.type == "depthwise_conv2d":
+        if layer.stride > 1:
+            return layer.macs * _STRIDED
+        return layer.macs * (_DEPTHWISE if layer.relu is None else _DEPTHWISE_IN_CHAIN)
+    return layer.macs * max(1 - _ROUNDED / layer.fan_in, _LEAST) if layer.type == "conv2d" else layer.macs
 
 
 def enough(names: Sequence[str], errors: Mapping[str, float], bound: float) -> int:

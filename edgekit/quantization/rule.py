@@ -75,6 +75,8 @@ def layers(program: Program, keep_float: list[str]) -> list[Layer]:
                 axis=0 if conv else 1,
                 macs=macs,
                 params=int(value.size),
+                fan_in=int(value.size) // value.shape[0] if conv else 1,
+                stride=max(attr(op, "strides", [1])) if conv else 1,
                 int8=not reason,
                 reason=reason,
                 pooled=conv and groups == 1 and pixel and value.shape[2:] == (1, 1),

@@ -16,7 +16,7 @@ from edgekit.program.edit import without_hints
 from edgekit.program.graph import Program, inputs, outputs, set_slot
 from edgekit.quantization import write_paddle
 from edgekit.quantization.noise import Noise, Reading
-from edgekit.quantization.table import LEVELS, Layer, Table, dequantized, middles, output_grid
+from edgekit.quantization.table import LEVELS, Layer, Table, Target, dequantized, middles, output_grid
 
 DELIVERED = ".dequantized"
 
@@ -46,13 +46,14 @@ def alone(
     advance: Callable[[], None],
     *,
     weights: Program,
-    outputs_too: bool = False,
+    target: Target = "lite",
 ) -> dict[str, Cost]:
     """One int8 layer at a time: {layer's name: its cost}, on the pictures of `judge`.
 
     weights: the program whose weights and biases an int8 layer has, rounded to the table's scales (`program`
-    itself for rounding to nearest). outputs_too: what a layer answers is rounded, as it is for ONNX Runtime
-    where no int8 layer reads it; Paddle Lite leaves it float. `advance` is called once per layer.
+    itself for rounding to nearest). For ONNX levels begin at a tensor's floor, and what a layer answers is
+    rounded, too, where no int8 layer reads it; Paddle Lite leaves it float. `Cost.reading` is Lite's in any
+    case. `advance` is called once per layer.
     """
     program = without_hints(program)  # parts of it are loaded hundreds of times
     layers = {layer.name: layer for layer in table.quantized}
@@ -63,7 +64,7 @@ def alone(
     for place, op in enumerate(program.ops):
         places.update((by_weight[name], place) for name in inputs(op) if name in by_weight)
         ends.update((by_output[name], place + 1) for name in outputs(op) if name in by_output)
-    rounding = _outputs(table) if outputs_too else {}
+    rounding = _outputs(table) if target == "onnx" else {}
 
     known = [{program.feeds[0]: batch} for _, batch in batches(judge.pictures, program)]
     position = 0
@@ -77,7 +78,8 @@ def alone(
         activation = table.activations[layer.input]
         width = program.params[layer.weight].shape[0] if layer.type == "matmul" else None
         reading = Reading(activation.threshold, activation.maximum, width)
-        given = [{**b, f"{layer.input}{DELIVERED}": reading.add(b[layer.input])} for b in known]
+        delivered = partial(_levels, grid=activation.grid) if target == "onnx" else reading.add
+        given = [{**b, f"{layer.input}{DELIVERED}": delivered(b[layer.input])} for b in known]
         made = _with_one(program, table, layer, place, weights)
         targets = list(dict.fromkeys([*judge.names, layer.output]))
         end = ends[name]
@@ -91,10 +93,10 @@ def alone(
             got = segments.advance(made, place, len(program.ops), targets, given)
         float_layer = segments.opened(segments.segment(program, place, end, [layer.output]))
         output, output_read = Noise(), Noise()
-        for batch, delivered, answered in zip(known, given, got, strict=True):
+        for batch, read_as, answered in zip(known, given, got, strict=True):
             wanted = float_layer(batch)[layer.output]
             output.add(wanted, answered[layer.output])
-            read = {**batch, layer.input: delivered[f"{layer.input}{DELIVERED}"]}
+            read = {**batch, layer.input: read_as[f"{layer.input}{DELIVERED}"]}
             output_read.add(wanted, float_layer(read)[layer.output])
         found[name] = Cost(loss(judge.reference, got), reading, output, output_read)
         advance()
@@ -121,6 +123,11 @@ def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:
             middle=channels.reshape(1, -1, 1, 1),
         )
     return found
+
+
+def _levels(x: Floats, grid: tuple[float, int]) -> Floats:
+    step, zero = np.float32(grid[0]), grid[1]
+    return np.asarray(np.clip(np.rint(x / step), -zero, 2 * LEVELS + 1 - zero) * step, np.float32)
 
 
 def _rounded(y: Floats, low: int, high: int, step: Floats, middle: Floats) -> Floats:

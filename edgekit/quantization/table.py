@@ -11,8 +11,9 @@ Weights: one scale per output channel, max |w| / 127 (PaddleSlim's channel_wise_
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,11 @@ FILE = "quantization.json"
 INT8 = "int8"  # the folder beside it with the quantized Paddle program
 LEVELS = 127
 ZERO_POINT = 128  # in uint8, of a grid that is symmetric to zero
+_LARGEST_BIAS = 2.0**24
 _LOW = 0.9  # of the threshold: a floor below hardly spares any level
 
+Target = Literal["onnx", "lite"]
+FILES: dict[Target, str] = {"onnx": "ONNX", "lite": "Paddle Lite"}
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -45,6 +49,11 @@ class Layer(Strict):
     params: int
     int8: bool
     reason: str
+    # The one file in which it is int8, None for both: levels in Lite are symmetric to zero, and only ONNX has
+    # int8 outputs, so what int8 costs a layer differs.
+    only: Target | None = None
+    fan_in: int = 1  # of a convolution: multiply-accumulates for one value
+    stride: int = 1
     pooled: bool = False  # a convolution of 1 x 1 on one pixel, as behind a global pooling
 
     @property
@@ -95,6 +104,15 @@ class Channels(Strict):
         return self
 
 
+class Product(Strict):
+    """Levels of what a convolution answers, from which a hard swish is computed (`products`): channel c is
+    step * s[c] * (level - zero_point), with the factors s of `tensor`, which int8 layers read; 1 without."""
+
+    tensor: str
+    step: Positive
+    zero_point: Annotated[int, Field(ge=0, le=2 * LEVELS + 1)]
+
+
 class Table(Strict):
     schema_version: int = 1
     method: str
@@ -102,6 +120,7 @@ class Table(Strict):
     layers: list[Layer]
     activations: dict[str, Activation]
     outputs: dict[str, Channels]  # of convolutions, where channels have levels of their own; see write_onnx
+    products: dict[str, Product] = {}  # of convolutions, too; for ONNX
     weights: dict[str, list[Positive]]  # weight name -> scale per output channel
 
     @model_validator(mode="after")
@@ -109,14 +128,29 @@ class Table(Strict):
         for layer in self.quantized:
             if layer.weight not in self.weights or layer.input not in self.activations:
                 raise ValueError(f"the int8 layer {layer.name} lacks the scales of its weight or input")
+        for name, product in self.products.items():
+            if product.tensor not in self.activations:
+                raise ValueError(f"the hard swish of {name} lacks the scale of what it makes")
         return self
 
     @property
     def quantized(self) -> list[Layer]:
         return [layer for layer in self.layers if layer.int8]
 
+    def of(self, target: Target) -> Table:
+        """The table as one of the two files has it."""
+        return self.model_copy(update={"layers": layers_of(self.layers, target)})
+
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(self.model_dump(), indent=1) + "\n")
+
+
+def layers_of(layers: Sequence[Layer], target: Target) -> list[Layer]:
+    """`layers` as one of the two files has them."""
+    return [
+        layer.model_copy(update={"int8": layer.int8 and layer.only in (None, target), "only": None})
+        for layer in layers
+    ]
 
 
 def load(folder: Path) -> Table:
@@ -143,6 +177,10 @@ def grid(threshold: float, floor: float | None) -> tuple[float, int]:
 def output_grid(table: Table, layer: Layer) -> tuple[npt.NDArray[np.float32], int]:
     """Scales [1] or [channels] and zero point in uint8, for ONNX, of what a layer (and its ReLU) answers,
     less its `middles`."""
+    product = table.products.get(layer.output)
+    if product is not None:
+        factors = table.activations[product.tensor].factors or [1.0]
+        return np.float32(product.step) * np.asarray(factors, np.float32), product.zero_point
     reach = table.outputs.get(layer.output)
     if reach is None:
         step, zero = table.activations[layer.relu or layer.output].grid
@@ -163,17 +201,27 @@ def middles(table: Table, layer: Layer) -> npt.NDArray[np.float32] | None:
     return np.asarray(reach.lows, np.float32) + ZERO_POINT * output_grid(table, layer)[0]
 
 
-def weight_scales(weight: npt.NDArray[np.generic], axis: int) -> list[float]:
+def weight_scales(
+    weight: npt.NDArray[np.generic],
+    axis: int,
+    bias: npt.NDArray[np.generic] | None = None,
+    input_scale: float = 1.0,
+) -> list[float]:
     """max |w| / 127 per output channel, float32.
 
     A channel whose weights are all zero gets the layer's median scale: any scale represents zeros, but
-    zero would divide by zero, and a tiny one would overflow the int32 bias (unit: input scale * this).
+    zero would divide by zero. The bias is int32 in units of the input's scale times the weight's: a channel
+    that is all but constant gets a scale for which its bias is no more than 2 ** 24, and a level of its
+    weights still a millionth of it.
     """
     others = tuple(a for a in range(weight.ndim) if a != axis)
     peak = np.abs(weight.astype(np.float64)).max(axis=others)
     alive = peak > 1e-30
     peak[~alive] = np.median(peak[alive]) if alive.any() else 1.0
-    return [float(np.float32(p / LEVELS)) for p in peak]
+    scales = peak / LEVELS
+    if bias is not None:
+        scales = np.maximum(scales, np.abs(bias.astype(np.float64)).ravel() / (input_scale * _LARGEST_BIAS))
+    return [float(np.float32(scale)) for scale in scales]
 
 
 def quantize_weight(weight: npt.NDArray[np.generic], scales: list[float], axis: int) -> npt.NDArray[np.int8]:

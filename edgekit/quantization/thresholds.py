@@ -10,7 +10,7 @@ roundings of different channels do not know of each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,12 @@ _LEAST = 1e-3  # of the largest channel: a dead channel's factor would only magn
 # Few rows hold a channel's largest value, but other pictures have such values, too: it counts as a tenth of a
 # row. Found on training pictures, by the error of the outputs without, with a tenth, with a whole row:
 # PicoDet-S .0073, .0053, .0056; PP-OCRv3 rec .0101, .0088, .0167; PP-LCNetV2 .0092, .0081, .0088.
-_LARGEST = 0.1
+LARGEST = 0.1
+CUTS = (0.0, 0.1, 0.2, 0.3, 0.4)  # of the way from the lowest to the highest value, from either end
 PAYS = 0.5  # where factors cost a multiplication they must leave less than this of the error
+
+
+Ends = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -80,31 +84,31 @@ def best(
     values: Floats,
     ranges: Floats,
     consumers: Sequence[Consumer],
-    strengths: Sequence[float],
+    candidates: Sequence[Doubles | None],
     pays: float = PAYS,
     fractions: Sequence[float] = FRACTIONS,
     floor: float | None = None,
+    before: Callable[[Doubles | None], Doubles] | None = None,
 ) -> Grid:
     """The grid with the least predicted error; factors only where they leave less than `pays` of it.
 
-    values: [n, channels], a sample of the tensor; ranges: max |x| per channel, of all values; fractions:
-    thresholds that are tried, of the largest value; floor: levels begin there (`table.grid`); with factors it
-    must be 0.
+    values: [n, channels], a sample of the tensor; ranges: max |x| per channel, of all values; candidates:
+    factors that are tried, None (no factors) among them; fractions: thresholds that are tried, of the
+    largest value; floor: levels begin there (`table.grid`); with factors it must be 0; before: for given
+    factors, what roundings have already added to the tensor, mean square [channels].
     """
     x = values.astype(np.float64)
     if floor is not None:
         x = np.maximum(x, floor)
-    peak = np.maximum(ranges.astype(np.float64), max(_LEAST * float(ranges.max(initial=0.0)), 1e-12))
-    variance = x.var(0)
+    peak = _reach(ranges)
     power = (x**2).mean(0)
+    totals = [_total(each, x) for each in consumers]
+    importance = _importance(consumers, totals)
     found: list[Grid] = []
-    for strength in strengths:
-        factors = (peak / peak.max()) ** strength
-        importance = np.zeros(len(peak))
-        fixed = 0.0
-        for each in consumers:
-            total = float(np.maximum((each.squares * variance).sum(1), 1e-12).sum())
-            importance += each.squares.sum(0) / total
+    for candidate in candidates:
+        factors = np.ones(len(peak)) if candidate is None else candidate
+        fixed = 0.0 if before is None else float((before(candidate) * importance).sum())
+        for each, total in zip(consumers, totals, strict=True):
             if not each.own:
                 steps = (each.rows * factors).max(1) / LEVELS
                 fixed += float((steps**2).sum() / 12 * (power / factors**2).sum() * each.taps / total)
@@ -115,9 +119,59 @@ def best(
             low = -LEVELS if floor is None else -zero
             off = np.clip(np.rint(even / step), low, 2 * LEVELS + 1 - zero) * step - even
             beyond = np.maximum(peak / factors - threshold, 0.0)
-            noise = (off**2).mean(0) + _LARGEST * beyond**2 / len(x)
+            noise = (off**2).mean(0) + LARGEST * beyond**2 / len(x)
             error = float((noise * factors**2 * importance).sum()) + fixed
-            found.append(Grid(top, float(threshold), factors if strength else None, error))
+            found.append(Grid(top, float(threshold), candidate, error))
     plain = min((each for each in found if each.factors is None), key=lambda each: each.error)
     evened = min(found, key=lambda each: each.error)
     return evened if evened.error < pays * plain.error else plain
+
+
+def ends(values: Floats, low: Floats, high: Floats, answer: Callable[[Doubles], Doubles]) -> Ends:
+    """Where levels of each channel begin and end, with the least error in what is answered to them.
+
+    values: [n, channels], a sample; low, high: [channels], the lowest and the highest of all values.
+    """
+    x = values.astype(np.float64)
+    first, width = low.astype(np.float64), (high - low).astype(np.float64)
+    wanted, outermost = answer(x), (answer(first), answer(first + width))
+    best, found = np.full(len(first), np.inf), (first, first + width)
+    for below in CUTS:
+        for above in CUTS:
+            start, end = first + below * width, first + (1 - above) * width
+            step = np.maximum(end - start, 1e-30) / (2 * LEVELS + 1)
+            rounded = np.clip(np.rint((x - start) / step), 0, 2 * LEVELS + 1) * step + start
+            error = ((answer(rounded) - wanted) ** 2).mean(0)
+            for at, reached in zip((start, end), outermost, strict=True):
+                error += LARGEST * (answer(at) - reached) ** 2 / len(x)
+            better = error < best
+            best = np.where(better, error, best)
+            found = np.where(better, start, found[0]), np.where(better, end, found[1])
+    return found[0].astype(np.float32), found[1].astype(np.float32)
+
+
+def spread(ranges: Floats, strengths: Sequence[float]) -> list[Doubles | None]:
+    """Candidates for `best`: factors range ** strength, the largest 1; None for strength 0."""
+    peak = _reach(ranges)
+    return [(peak / peak.max()) ** strength if strength else None for strength in strengths]
+
+
+def seen(noise: Doubles, values: Floats, consumers: Sequence[Consumer]) -> float:
+    """What `noise`, mean square [channels], of a tensor is in what its readers answer, as in `Grid.error`."""
+    totals = [_total(each, values.astype(np.float64)) for each in consumers]
+    return float((noise * _importance(consumers, totals)).sum())
+
+
+def _reach(ranges: Floats) -> Doubles:
+    reach = ranges.astype(np.float64)
+    return np.maximum(reach, max(_LEAST * float(reach.max(initial=0.0)), 1e-12))
+
+
+def _total(consumer: Consumer, x: Doubles) -> float:
+    """The variance of all that the layer answers."""
+    return float(np.maximum((consumer.squares * x.var(0)).sum(1), 1e-12).sum())
+
+
+def _importance(consumers: Sequence[Consumer], totals: Sequence[float]) -> Doubles:
+    parts = [each.squares.sum(0) / total for each, total in zip(consumers, totals, strict=True)]
+    return np.asarray(sum(parts), np.float64)

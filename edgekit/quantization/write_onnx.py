@@ -21,7 +21,7 @@ kernel leaves its answers float. Few values are known of them, and other picture
 one scale, those of page_orientation's last convolution made three quarters of its divergence from float.
 
 A ReLU right behind a convolution is kept fused: it becomes the lower end of the quantized range, and m is 0.
-Where a scale per channel follows it, r goes into the weights of the float depthwise layers that read it, or,
+Where a scale per channel follows it, r goes into the weights of the float convolutions that read it, or,
 in a squeeze-and-excitation block, into the gate and behind the pooling.
 """
 
@@ -34,7 +34,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.quantization.table import Layer, Table, grid, middles, output_grid, quantize_weight
+from edgekit.quantization import products
+from edgekit.quantization.table import Layer, Product, Table, grid, middles, output_grid, quantize_weight
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -59,7 +60,11 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
     missing = set(by_weight)
     out: list[Any] = []
     relus: dict[int, tuple[Layer, str, FloatArray | None]] = {}
+    replaced: dict[int, list[Any]] = {}
     for node in nodes:
+        if id(node) in replaced:
+            out += replaced[id(node)]
+            continue
         layer = by_weight.get(node.input[1]) if node.op_type in ("Conv", "MatMul", "Gemm") else None
         if layer is None:
             out += [*writer.before.get(id(node), []), node, *writer.after.get(id(node), [])]
@@ -100,14 +105,25 @@ def write(model: onnx.ModelProto, table: Table) -> onnx.ModelProto:
             continue
         wanted = node.output[0]
         node.output[0] = f"{wanted}.f"
-        if spread is None:
+        product = table.products.get(layer.output)
+        if product is not None:
+            (swish,) = after
+            evened = table.activations[product.tensor].factors is not None
+            last = consumers[swish.output[0]][0] if evened else swish
+            even = f"{wanted}.even"
+            out += writer.output_pair(node.output[0], even, layer, None)
+            replaced[id(swish)] = []
+            replaced[id(last)] = writer.hard_swish(even, last.output[0], product)
+        elif spread is None:
             out += writer.activation_pair(f"{wanted}.f", layer.output, wanted, nonnegative=False)
             writer.ready[wanted] = wanted
         else:
             out += writer.output_pair(f"{wanted}.f", wanted, layer, spread)
     if missing:
         raise KeyError(f"layers of the table that the ONNX model does not have: {sorted(missing)}")
-    kept = [type(n).FromString(n.SerializeToString()) for n in out]
+    kept = [
+        type(n).FromString(n.SerializeToString()) for n in _apart(out, {i.name for i in graph.initializer})
+    ]
     del graph.node[:]
     graph.node.extend(kept)
     del graph.value_info[:]
@@ -152,26 +168,30 @@ class _Writer:
 
     def spread(self, layer: Layer) -> FloatArray | None:
         """r[c]: each output channel's scale over the largest; None where one scale must serve."""
-        if layer.output not in self.table.outputs:
+        if layer.output not in self.table.outputs and layer.output not in self.table.products:
             return None
         steps, _ = output_grid(self.table, layer)
+        if len(steps) == 1:
+            return None
         spread: FloatArray = steps / steps.max()
         return spread
 
     def folded(self, readers: list[Any], int8: dict[str, Layer], spread: FloatArray) -> bool:
-        """Whether r could go where it costs nothing for all readers: into the weights of float depthwise
-        convolutions, into the gate of a multiplication, behind a global pooling."""
+        """Whether r could go where it costs nothing for all readers: into the weights of convolutions in
+        float, depthwise or whole, into the gate of a multiplication, behind a global pooling."""
         for node in readers:
             groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-            depthwise = node.op_type == "Conv" and node.input[1] not in int8 and groups == len(spread)
+            convolution = node.op_type == "Conv" and node.input[1] not in int8 and groups in (1, len(spread))
             gated = node.op_type == "Mul" and not self.small.isdisjoint(node.input)
-            if not (depthwise or gated or node.op_type == "GlobalAveragePool"):
+            if not (convolution or gated or node.op_type == "GlobalAveragePool"):
                 return False
         r = spread.reshape(-1, 1, 1)
         for k, node in enumerate(readers):
             if node.op_type == "Conv":
                 value = numpy_helper.to_array(self.constants[node.input[1]])
-                scaled = value * np.repeat(spread, len(value) // len(spread)).reshape(-1, 1, 1, 1)
+                depthwise = value.shape[1] == 1 < len(spread)
+                each = np.repeat(spread, len(value) // len(spread)).reshape(-1, 1, 1, 1) if depthwise else r
+                scaled = value * each
                 node.input[1] = self.initializer(f"{node.input[1]}.r", scaled.astype(np.float32))
                 continue
             gate = next((place for place, name in enumerate(node.input) if name in self.small), 0)
@@ -208,6 +228,36 @@ class _Writer:
             ]
             made.append(helper.make_node("BatchNormalization", [even, *parameters], [result], epsilon=0.0))
         return made
+
+    def hard_swish(self, even: str, result: str, product: Product) -> list[Any]:
+        """Of y in units of its channels, over the factors, from levels alone: `products` says how.
+
+        With factors the gate's levels are 255 (y / 6 + 1 / 2), and half of them is no level: they begin at
+        127. It is off by .002 at most, where y is least.
+        """
+        factors = self.table.activations[product.tensor].factors
+        gate, zero = f"{result}.gate", self.zero(0)
+        if factors is None:
+            end = 2 * product.zero_point
+            made, levels = [], f"{even}.q"
+            if end < products.SHARES:
+                levels = f"{gate}.q"
+                bounds = [self.zero(0), self.zero(end)]
+                made.append(helper.make_node("Clip", [f"{even}.q", *bounds], [levels]))
+            s = self.initializer(f"{gate}.s", np.float32(1 / end))
+            made.append(helper.make_node("DequantizeLinear", [levels, s, zero], [gate]))
+        else:
+            shares = np.rint(np.asarray(factors) * products.SHARES).astype(np.uint8).reshape(-1, 1, 1)
+            q = self.initializer(f"{result}.shares", shares)
+            one = self.shared("share", np.float32(1 / products.SHARES))
+            step, half = self.shared("gate", np.float32(3 / 128)), self.zero(127)
+            made = [
+                helper.make_node("DequantizeLinear", [q, one, zero], [f"{q}.d"]),
+                helper.make_node("Mul", [even, f"{q}.d"], [f"{gate}.y"]),
+                helper.make_node("QuantizeLinear", [f"{gate}.y", step, half], [f"{gate}.q"]),
+                helper.make_node("DequantizeLinear", [f"{gate}.q", one, zero], [gate]),
+            ]
+        return [*made, helper.make_node("Mul", [even, gate], [result])]
 
     def weight(self, node: Any, layer: Layer, spread: FloatArray | None) -> list[Any]:
         scales = np.array(self.table.weights[layer.weight], np.float32)
@@ -267,6 +317,27 @@ def activation_grid(table: Table, tensor: str, *, nonnegative: bool) -> tuple[fl
     """
     found = table.activations[tensor]
     return grid(found.threshold, 0.0) if nonnegative else found.grid
+
+
+def _apart(nodes: list[Any], constants: set[str]) -> list[Any]:
+    """The nodes with a Concat of one tensor, a copy, before each float layer that reads dequantized levels.
+
+    Where such a layer's input comes from a DequantizeLinear, ONNX Runtime (its WeightBiasQuantization) rounds
+    its float weights to int8 with one scale for all channels, and runs it as integers.
+    """
+    levels = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear" and n.input[0] not in constants}
+    copies: set[str] = set()
+    found = []
+    for node in nodes:
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1] in constants:
+            name = node.input[0]
+            if name in levels:
+                if name not in copies:
+                    copies.add(name)
+                    found.append(helper.make_node("Concat", [name], [f"{name}.copy"], axis=1))
+                node.input[0] = f"{name}.copy"
+        found.append(node)
+    return found
 
 
 def _constants_to_initializers(graph: Any) -> dict[str, Any]:

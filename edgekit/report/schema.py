@@ -242,13 +242,14 @@ class Model(Strict):
 
 
 class Layer(Strict):
-    """A layer with weights; `reason` says why it stayed float."""
+    """A layer with weights; `reason` says why it stayed float, `only` in which file it did not."""
 
     name: str
     type: str
     macs: int = Field(ge=0)
     params: int = Field(ge=0)
     int8: bool
+    only: Literal["onnx", "lite"] | None = None
     reason: str = ""
 
 

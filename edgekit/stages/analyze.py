@@ -102,7 +102,8 @@ def plain(model: ModelFolder, section: Quantize, pictures: Sequence[Floats], pro
 
 def of_table(model: ModelFolder) -> Subject:
     """A quantized folder. Raises EK110 when nothing in it is int8, EK401 and EK409 when it is not whole."""
-    scales = table.load(model.path)
+    whole = table.load(model.path)
+    scales = whole.of("lite")
     _check(model, scales.layers)
     files = model.path / table.INT8 / PROGRAM, model.path / table.INT8 / PARAMETERS
     if not all(file.is_file() for file in files):
@@ -120,7 +121,7 @@ def of_table(model: ModelFolder) -> Subject:
         layer.model_copy(update={"input": layer.input.removesuffix(equalise.EVEN)})
         if scales.activations[layer.input].factors is not None
         else layer
-        for layer in scales.quantized
+        for layer in whole.quantized
     ]
     original = edit.fold_batch_norm(model.read())
     for layer in before:

@@ -47,7 +47,7 @@ def run(model: ModelFolder, section: Convert, out: Path, progress: Progress) -> 
                     made.append(file)
             advance()
     if scales is not None and f"{name}.int8.nb" in kernels:
-        _check_kernels(kernels[f"{name}.int8.nb"], scales)
+        _check_kernels(kernels[f"{name}.int8.nb"], scales.of("lite"))
     (out / DESCRIPTION).write_text((model.path / DESCRIPTION).read_text())
     (out / FILE).write_text(json.dumps({"kernels": kernels, "lite": lite.version()}, indent=1) + "\n")
     sizes = ", ".join(f"{file} {(out / file).stat().st_size / 1e6:.2f} MB" for file in made)
@@ -75,7 +75,7 @@ def _onnx(model: ModelFolder, scales: table.Table | None, out: Path) -> list[str
         graph.write(write_paddle.unrounded(int8), folder)
         _paddle2onnx(folder / PROGRAM, folder / PARAMETERS, file)
         try:
-            quantized = write_onnx.write(onnx.load(file), scales)
+            quantized = write_onnx.write(onnx.load(file), scales.of("onnx"))
         except (KeyError, onnx.checker.ValidationError) as error:
             raise EdgekitError("EK501", f"The int8 ONNX cannot be written: {error}") from error
     onnx.save(quantized, out / f"{name}.int8.onnx")

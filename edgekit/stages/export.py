@@ -33,7 +33,7 @@ def run(model: ModelFolder, out: Path) -> str:
         shutil.copy2(model.path / analysis.FILE, out / analysis.FILE)
     # Written anew from the table, which may have been edited.
     quantized = write_paddle.write(
-        edit.lite_ready(write_paddle.unrounded(graph.read(*files))), table.load(model.path)
+        edit.lite_ready(write_paddle.unrounded(graph.read(*files))), table.load(model.path).of("lite")
     )
     (out / table.INT8).mkdir()
     graph.write(quantized, out / table.INT8)

@@ -79,7 +79,7 @@ def run(
     }
     graph.write(model.read(), out)
     (out / table.INT8).mkdir()
-    graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
+    graph.write(write_paddle.write(made.program, made.table.of("lite")), out / table.INT8)
     made.table.save(out)
     if (model.path / analysis.FILE).is_file():
         shutil.copy2(model.path / analysis.FILE, out / analysis.FILE)
@@ -125,7 +125,7 @@ def _ranged(made: Int8, start: Int8, pictures: Sequence[Floats], progress: Progr
     has moved their ranges."""
     read = {layer.input for layer in made.table.quantized}
     only = [name for name in made.table.activations if name not in read]
-    names = [*made.table.outputs, *only]
+    names = [*made.table.outputs, *made.table.products, *only]
     with progress.task("Ranges of outputs", 2 * len(pictures)) as advance:
         before = ranges.peaks(start.program, names, pictures, advance)
         after = ranges.peaks(made.program, names, pictures, advance)
@@ -139,6 +139,12 @@ def _ranged(made: Int8, start: Int8, pictures: Sequence[Floats], progress: Progr
             lows = [low if low == floor else low * by for low, by in zip(reach.lows, moved, strict=True)]
         highs = [high * by for high, by in zip(reach.highs, moved, strict=True)]
         outputs[name] = Channels(highs=highs, lows=lows)
+    products = {}
+    for name, product in made.table.products.items():
+        moved = ratios[name][before[name] > 0]
+        factors = made.table.activations[product.tensor].factors
+        by = float(moved.max(initial=1.0)) if factors is not None else 1.0
+        products[name] = product.model_copy(update={"step": product.step * by})
     activations = dict(made.table.activations)
     for name in only:
         ratio = float(after[name].max()) / float(before[name].max()) if before[name].any() else 1.0
@@ -150,4 +156,5 @@ def _ranged(made: Int8, start: Int8, pictures: Sequence[Floats], progress: Progr
                 "high": old.high * ratio if old.high else None,
             }
         )
-    return Int8(made.program, made.table.model_copy(update={"outputs": outputs, "activations": activations}))
+    changed = {"outputs": outputs, "products": products, "activations": activations}
+    return Int8(made.program, made.table.model_copy(update=changed))

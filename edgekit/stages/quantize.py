@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,9 +40,9 @@ from edgekit.quantization import (
     write_paddle,
 )
 from edgekit.quantization.analysis import Analysis
-from edgekit.quantization.repair import Int8
-from edgekit.quantization.table import Activation, Channels, Layer, Table
-from edgekit.quantization.thresholds import Grid
+from edgekit.quantization.repair import Choice, Int8
+from edgekit.quantization.table import Activation, Channels, Layer, Table, Target
+from edgekit.quantization.thresholds import Ends
 from edgekit.recipe import Gate, Quantize
 from edgekit.stages.agreement import Agreement, picture
 from edgekit.tasks import evaluate
@@ -50,6 +50,7 @@ from edgekit.tasks import evaluate
 REPAIRS = 48  # pictures at most that repairs look at
 _JUDGED = 16 * 640 * 512  # pixels of pictures that errors are measured on: each layer alone looks at them
 
+TARGETS: tuple[Target, ...] = ("lite", "onnx")
 METHODS = {"kl": kl.threshold, "mse": mse.threshold}
 
 # A channel far below the largest would get a scale that only magnifies noise, and a bias that overflows.
@@ -96,12 +97,10 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         made = Int8(made.program, better)
     graph.write(program, out)
     (out / table.INT8).mkdir()
-    graph.write(write_paddle.write(made.program, made.table), out / table.INT8)
+    graph.write(write_paddle.write(made.program, made.table.of("lite")), out / table.INT8)
     made.table.save(out)
     if chosen_by is not None:
         chosen_by.save(out)
-    int8 = made.table.quantized
-    share = sum(layer.macs for layer in int8) / _macs(layers)
     entry = {
         "stage": "quantize",
         "method": section.thresholds,
@@ -119,8 +118,8 @@ def run(model: ModelFolder, section: Quantize, images: ImageSet, out: Path, prog
         f"{error:.3g} {how}{' (undone)' if how in undone else ''}" for how, error in errors.items()
     )
     return (
-        f"{section.thresholds} on {len(images.paths)} pictures: {len(int8)} of {len(layers)} layers int8, "
-        f"{share:.0%} of the MACs; error of the outputs {told}; in {time.monotonic() - start:.1f} s"
+        f"{section.thresholds} on {len(images.paths)} pictures: {_int8(made.table)}; error of the outputs "
+        f"{told}; in {time.monotonic() - start:.1f} s"
     )
 
 
@@ -142,14 +141,21 @@ def repaired(
     `found` is of `count` pictures; `pictures` are for the repairs.
     """
     ranges = {name: histogram.channels for name, histogram in found.items()}
-    grids: dict[str, Grid] = {}
+    seen_ends: dict[str, Ends] = {
+        layer.output: (found[layer.output].bottoms, found[layer.output].tops)
+        for layer in layers
+        if layer.int8_output and layer.output in found
+    }
+    ends: dict[str, Ends] = {}
+    grids: dict[str, Choice] = {}
 
     def built(layers: list[Layer]) -> Int8:
-        made, names = repair.evened(program, layers, grids)
+        chosen, products = repair.chosen(program, layers, grids)
+        made, names = repair.evened(program, layers, chosen)
         known = {**found, **{new: found[old] for new, old in names.items()}}
         read = rule.renamed(layers, made)
-        scales = fill(made, read, known, count, section.thresholds)
-        return Int8(made, repair.with_grids(scales, grids, names))
+        scales = fill(made, read, known, count, section.thresholds, ends)
+        return Int8(made, repair.with_grids(scales, chosen, names, products))
 
     made = built(layers)
     error = judge.error(made.simulated(), optimise=False)
@@ -157,7 +163,7 @@ def repaired(
     kept = [section.thresholds]
     for how in section.repair:
         seen = None
-        before, best = (made, grids, layers), error
+        before, best = (made, grids, ends, layers), error
         if how == "gptq":
             steps = rounding.steps(made.program, made.table, pictures)
             with progress.task("Rounding weights (GPTQ)", steps) as advance:
@@ -165,25 +171,31 @@ def repaired(
             plain = rounding.without_biases(weights, made.program, made.table)
             tried = [Int8(each, made.table) for each in (weights, plain)]
         elif how == "rescue":
-            with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
-                costs = sensitivity.alone(
-                    made.program, made.table, judge, advance, weights=made.program, outputs_too=True
-                )
-            rounded = "gptq" in section.repair
-            errors = {name: rescue.expected(cost, rounded) for name, cost in costs.items()}
-            names = rescue.order(layers, errors, section.rescue)
-            floats = rescue.enough(names, errors, section.rescue.error)
-            if section.rescue.gates:
-                floats = _fewest(layers, names, errors, section, built, agreement(), progress)
-            layers = rescue.applied(
-                layers, names[:floats], {name: cost.error for name, cost in costs.items()}
-            )
-            left = {layer.name for layer in layers if not layer.int8}
+            costs: dict[Target, dict[str, sensitivity.Cost]] = {}
+            with progress.task("Each layer alone in int8", 2 * len(made.table.quantized)) as advance:
+                for target in TARGETS:
+                    costs[target] = sensitivity.alone(
+                        made.program, made.table, judge, advance, weights=made.program, target=target
+                    )
+            alone = {t: {name: cost.error for name, cost in each.items()} for t, each in costs.items()}
+            floats: dict[Target, list[str]] = {}
+            for target, each in costs.items():
+                expected = {
+                    name: rescue.expected(cost, "gptq" in section.repair) for name, cost in each.items()
+                }
+                names = rescue.order(layers, expected, section.rescue)
+                floats[target] = names[: rescue.enough(names, expected, section.rescue.error)]
+                if section.rescue.gates:
+                    count = _fewest(layers, names, alone, section, built, agreement(), progress)
+                    floats = dict.fromkeys(TARGETS, names[:count])
+                    break
+            layers = rescue.applied(layers, floats, alone)
+            left = set(floats["lite"])
             seen = diagnosis.analysis(
                 info,
                 " + ".join(kept),
                 made.table,
-                costs,
+                costs["lite"],
                 made.program,
                 made.program,
                 len(judge.pictures),
@@ -193,14 +205,16 @@ def repaired(
         else:
             with progress.task(f"Judging {how}", len(pictures)) as advance:
                 factors = how == "equalise"
-                grids = repair.grids(program, layers, ranges, pictures, advance, factors=factors)
+                grids, ends = repair.grids(
+                    program, layers, ranges, pictures, advance, factors=factors, outputs=seen_ends
+                )
             tried = [built(layers)]
         judged = [judge.error(each.simulated(), optimise=False) for each in tried]
         error = min(judged)
         made = tried[judged.index(error)]
         if error > best:
             yield how, None, error, None
-            (made, grids, layers), error = before, best
+            (made, grids, ends, layers), error = before, best
         else:
             kept.append(how)
             yield how, made, error, seen
@@ -209,7 +223,7 @@ def repaired(
 def _fewest(
     layers: list[Layer],
     names: list[str],
-    errors: dict[str, float],
+    errors: Mapping[Target, Mapping[str, float]],
     section: Quantize,
     built: Callable[[list[Layer]], Int8],
     agreement: Agreement,
@@ -220,9 +234,9 @@ def _fewest(
     found: dict[int, evaluate.Metrics] = {}
 
     def holds(count: int) -> bool:
-        made = built(rescue.applied(layers, names[:count], errors))
+        made = built(rescue.applied(layers, dict.fromkeys(TARGETS, names[:count]), errors))
         later = "gptq" in section.repair
-        program = write_paddle.activations(made.program, made.table) if later else made.simulated()
+        program = write_paddle.activations(made.program, made.table.of("lite")) if later else made.simulated()
         _, found[count] = agreement.measure(program)
         advance()
         if unknown := [metric for metric in gates if metric not in found[count]]:
@@ -252,7 +266,19 @@ def _number(value: float | int | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _macs(layers: list[Layer]) -> int:
+def _int8(scales: Table) -> str:
+    found = {
+        target: (len(scales.of(target).quantized), sum(each.macs for each in scales.of(target).quantized))
+        for target in TARGETS
+    }
+    told = {
+        target: f"{count} of {len(scales.layers)} layers int8, {macs / _macs(scales.layers):.0%} of the MACs"
+        for target, (count, macs) in found.items()
+    }
+    return told["onnx"] if told["onnx"] == told["lite"] else f"{told['onnx']} (for Lite {told['lite']})"
+
+
+def _macs(layers: Sequence[Layer]) -> int:
     return max(1, sum(layer.macs for layer in layers))
 
 
@@ -282,8 +308,12 @@ def fill(
     found: dict[str, Histogram],
     pictures: int,
     method: str,
+    ends: Mapping[str, Ends] | None = None,
 ) -> Table:
-    """The table: thresholds of activations by `method`, abs-max scales of weights and output channels."""
+    """The table: thresholds of activations by `method`, abs-max scales of weights and output channels.
+
+    `ends`: where levels of output channels begin and end; without, at their lowest and highest values.
+    """
     activations, lowest = {}, floors.floors(program)
     for name in _tensors(layers):
         histogram = found[name]
@@ -292,7 +322,7 @@ def fill(
         if histogram.maximum > 0:
             clip = METHODS[method](histogram.counts, histogram.bin_width)
         activations[name] = Activation(threshold=clip, maximum=histogram.maximum, floor=lowest.get(name))
-    int8 = [layer for layer in layers if layer.int8]
+    int8 = [layer for layer in table.layers_of(layers, "onnx") if layer.int8]
     read_as_int8 = {layer.input for layer in int8}
     made_as_int8 = {layer.output for layer in int8 if layer.int8_output}
     one_scale = {
@@ -313,9 +343,11 @@ def fill(
         if float(channels.max()) < _UNEVEN * float(np.median(channels)):
             continue  # one scale serves, and ONNX Runtime dequantizes it faster
         least = max(_LEAST_CHANNEL * float(channels.max(initial=0)), 1e-6)
-        lows, floor = found[layer.output].bottoms, activations[layer.output].floor
+        lows, tops = found[layer.output].bottoms, found[layer.output].tops
+        lows, tops = (ends or {}).get(layer.output, (lows, tops))
+        floor = activations[layer.output].floor
         lows = lows if floor is None else np.maximum(lows, floor)
-        highs = np.maximum(found[layer.output].tops, lows + least)
+        highs = np.maximum(tops, lows + least)
         outputs[layer.output] = Channels(highs=highs.tolist(), lows=lows.tolist())
     return Table(
         method=method,
@@ -324,7 +356,14 @@ def fill(
         activations=activations,
         outputs=outputs,
         weights={
-            layer.weight: table.weight_scales(program.params[layer.weight], layer.axis) for layer in int8
+            layer.weight: table.weight_scales(
+                program.params[layer.weight],
+                layer.axis,
+                program.params[layer.bias] if layer.bias is not None else None,
+                activations[layer.input].scale,
+            )
+            for layer in layers
+            if layer.int8
         },
     )
 

@@ -139,7 +139,8 @@ def test_factors_of_what_products_read_are_found_and_pay(tmp_path: Path) -> None
     peaks = np.abs(seen).max((0, 1))
     pictures = [feed["x"][0] for feed in feeds]
     ranges = {layer.input: peaks if layer.input == normed else np.ones(1) for layer in layers}
-    grid = repair.grids(program, layers, ranges, pictures, lambda: None, factors=True)[normed]
+    found, _ = repair.grids(program, layers, ranges, pictures, lambda: None, factors=True, outputs={})
+    grid = found[normed].grid
     assert grid.factors is not None
     some = peaks < peaks.max()
     strength = np.log(grid.factors[some]) / np.log(peaks[some] / peaks.max())

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import paddle
+import pytest
 from paddle import nn
 
 from edgekit.backends import onnx as onnx_backend
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
-from edgekit.quantization import repair, write_onnx
+from edgekit.quantization import repair, write_onnx, write_paddle
 from edgekit.quantization.table import Table
 from tests.program import nets
 
@@ -85,3 +86,69 @@ def test_behind_squeeze_and_excitation_channels_have_thresholds_for_nothing(tmp_
         if node.op_type in ("Mul", "BatchNormalization") and shapes[node.output[0]][2:] != [1, 1]
     ]
     assert len(large) == 1
+
+
+class Chained(nn.Layer):  # type: ignore[misc]
+    """A convolution behind a ReLU whose channels differ a hundredfold, with or without windows."""
+
+    def __init__(self, kernel: int = 1) -> None:
+        super().__init__()
+        spread = np.geomspace(0.01, 1, 16, dtype=np.float32)
+        self.stem = nn.Conv2D(3, 16, 3, padding=1)
+        self.stem.weight.set_value(self.stem.weight * paddle.to_tensor(spread).reshape([16, 1, 1, 1]))
+        self.stem.bias.set_value(self.stem.bias * paddle.to_tensor(spread))
+        self.head = nn.Conv2D(16, 8, kernel)
+        self.head.weight.set_value(self.head.weight / paddle.to_tensor(spread).reshape([1, 16, 1, 1]))
+
+    def forward(self, x: Any) -> Any:
+        return self.head(nn.functional.relu(self.stem(x)))
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_before_a_convolution_in_float_channels_have_thresholds_for_nothing(
+    kernel: int, tmp_path: Path
+) -> None:
+    program, table = opened(lambda: Chained(kernel), tmp_path)
+    stem = table.quantized[0]
+    layers = [each.model_copy(update={"int8": each.name == stem.name}) for each in table.layers]
+    table = table.model_copy(update={"layers": layers, "outputs": {}})
+    seen = nets.run(edit.cut(program, {stem.relu: stem.relu}), tmp_path / "r", FEEDS)
+    peaks = np.max([one[stem.relu].max((0, 2, 3)) for one in seen], 0)
+    better = repair.only_onnx(program, table, {stem.relu: peaks}, {stem.relu: peaks}, PICTURES, lambda: None)
+    wanted = by_paddle(program, tmp_path / "f")
+    errors = [
+        np.square(by_onnx_runtime(program, each, tmp_path / str(k)) - wanted).mean()
+        for k, each in enumerate((table, better))
+    ]
+    assert errors[1] < 0.3 * errors[0]
+    kinds = [node.op_type for node in onnx.load(tmp_path / "1" / "int8.onnx").graph.node]
+    assert not {"Mul", "BatchNormalization"} & set(kinds)
+
+
+def test_each_file_takes_its_own_layers(tmp_path: Path) -> None:
+    """One layer int8 in both, one in ONNX alone, one in Paddle's program alone."""
+    program, table = opened(Excited, tmp_path)
+    stem, squeeze, excite, head = table.layers
+    layers = [
+        stem,
+        squeeze.model_copy(update={"only": "onnx"}),
+        excite,
+        head.model_copy(update={"only": "lite"}),
+    ]
+    table = table.model_copy(update={"layers": layers})
+    made = write_paddle.write(program, table.of("lite"))
+    assert write_paddle.int8_weights(made) == {stem.weight, excite.weight, head.weight}
+    assert made.params[squeeze.weight].dtype == np.float32
+    model = write_onnx.write(onnx.load(nets.to_onnx(program, tmp_path / "o")), table.of("onnx"))
+    integers = {each.name for each in model.graph.initializer if each.data_type == onnx.TensorProto.INT8}
+    for layer, wanted in ((stem, True), (squeeze, True), (excite, True), (head, False)):
+        assert (f"{layer.weight}.q" in integers) == wanted, layer.name
+    # Neither file is the other, and both are near the float answers.
+    wanted = by_paddle(program, tmp_path / "f")
+    onnx.save(model, tmp_path / "int8.onnx")
+    run = onnx_backend.load(tmp_path / "int8.onnx")
+    got = np.concatenate([next(iter(run(feed).values())) for feed in UNSEEN])
+    lite = by_paddle(write_paddle.simulated(made), tmp_path / "l")
+    for answers in (got, lite):
+        assert nets.cosine(wanted, answers) > 0.9
+    assert not np.allclose(got, lite, atol=1e-6)

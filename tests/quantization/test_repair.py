@@ -69,11 +69,14 @@ def ranges(program: Program, folder: Path) -> dict[str, Floats]:
 
 def even(program: Program, folder: Path) -> Int8:
     layers = rule.layers(program, [])
-    grids = repair.grids(program, layers, ranges(program, folder), PICTURES, lambda: None, factors=True)
-    assert any(grid.factors is not None for grid in grids.values())
-    made, names = repair.evened(program, layers, grids)
+    grids, _ = repair.grids(
+        program, layers, ranges(program, folder), PICTURES, lambda: None, factors=True, outputs={}
+    )
+    chosen, _ = repair.chosen(program, layers, grids)
+    assert any(grid.factors is not None for grid in chosen.values())
+    made, names = repair.evened(program, layers, chosen)
     table = nets.calibrated(made, folder / "c", FEEDS)
-    return Int8(made, repair.with_grids(table, grids, names))
+    return Int8(made, repair.with_grids(table, chosen, names, {}))
 
 
 def off(program: Program, made: Program, folder: Path) -> float:
@@ -111,7 +114,8 @@ def test_a_pooled_tensor_is_not_clipped_and_evened_gently(tmp_path: Path) -> Non
     # that channel would be all that is seen; clipped, it would be lost.
     tops[pooled] = tops[pooled] * np.r_[30, np.ones(len(tops[pooled]) - 1)].astype(np.float32)
     for factors in (False, True):
-        grid = repair.grids(program, layers, tops, PICTURES, lambda: None, factors=factors)[pooled]
+        found, _ = repair.grids(program, layers, tops, PICTURES, lambda: None, factors=factors, outputs={})
+        grid = found[pooled].grid
         assert grid.threshold == grid.maximum
         assert (grid.factors is not None) == factors
     assert grid.factors is not None
@@ -199,7 +203,9 @@ def test_each_layer_alone_is_what_the_whole_simulation_says(program: Program, tm
 
 @pytest.mark.parametrize("net", [Steep, "Rectified"])
 def test_each_layer_alone_with_its_output_is_what_onnx_runtime_says(net: Any, tmp_path: Path) -> None:
-    """Where Paddle Lite leaves what a layer answers float, ONNX Runtime rounds it: by channel, or from 0."""
+    """Where Paddle Lite leaves what a layer answers float, ONNX Runtime rounds it: by channel, or from 0.
+    Levels of what it reads begin at the floor.
+    """
     paddle.disable_static()
     folder = nets.export(nets.make(Rectified if net == "Rectified" else net), tmp_path / "m")
     program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
@@ -210,11 +216,8 @@ def test_each_layer_alone_with_its_output_is_what_onnx_runtime_says(net: Any, tm
     more = 0
     for layer in table.quantized:
         one = [each.model_copy(update={"int8": each.name == layer.name}) for each in table.layers]
-        # What it reads is rounded as in Paddle Lite.
-        symmetric = table.activations[layer.input].model_copy(update={"floor": None})
-        activations = {**table.activations, layer.input: symmetric}
-        alone = table.model_copy(update={"layers": one, "activations": activations})
-        found = sensitivity.alone(program, alone, judge, lambda: None, weights=program, outputs_too=True)
+        alone = table.model_copy(update={"layers": one})
+        found = sensitivity.alone(program, alone, judge, lambda: None, weights=program, target="onnx")
         less = sensitivity.alone(program, alone, judge, lambda: None, weights=program)[layer.name].error
         onnx.save(write_onnx.write(model, alone), tmp_path / "int8.onnx")
         run = onnx_backend.load(tmp_path / "int8.onnx")

@@ -37,6 +37,9 @@ def test_all_layers_of_a_net(mixed: Program) -> None:
             producer = mixed.producers()[layer.relu]
             assert producer.type == "relu" and graph.inputs(producer) == [layer.output]
         assert mixed.params[layer.weight].size == layer.params
+    # Stem of 3 x 3 over 3 channels with a stride, depthwise, pointwise, ..., two groups of 8.
+    assert [layer.fan_in for layer in found] == [27, 9, 16, 16, 8, 16, 72, 1]
+    assert [layer.stride for layer in found] == [2, *[1] * 7]
     assert found[0].input == "x" and found[2].input == found[1].relu
 
 

@@ -166,3 +166,15 @@ def test_scales_that_do_not_fit_the_weight() -> None:
     with pytest.raises(EdgekitError, match="2 scales for a weight with 3 channels") as caught:
         table.quantize_weight(np.ones((3, 2, 1, 1), np.float32), [0.1, 0.1], 0)
     assert caught.value.code == "EK409"
+
+
+def test_the_bias_of_a_channel_that_is_all_but_constant_fits_int32() -> None:
+    """Weights of 1e-9 beside a bias of 3: in units of their own scale it would be 3e9 times the levels."""
+    weight = np.array([[1.0, -0.5], [1e-9, 5e-10], [0.0, 0.0]], np.float32).reshape(3, 2, 1, 1)
+    bias, step = np.array([0.2, -3.0, 3.0], np.float32), 0.05
+    scales = np.array(table.weight_scales(weight, 0, bias, step))
+    assert (np.abs(bias / (step * scales)) <= 2**24 * 1.01).all()
+    plain = np.array(table.weight_scales(weight, 0))
+    assert scales[0] == plain[0]  # it has room
+    # What all weights of the channel, a level off, make of the largest input: nothing beside the bias.
+    assert 2 * 255 * step * scales[1] < 1e-4 * 3

@@ -27,7 +27,8 @@ def weight(x: Floats, out: int = 24, seed: int = 1) -> Floats:
 def best(x: Floats, w: npt.NDArray[np.float32], strengths: tuple[float, ...] = STRENGTHS) -> Grid:
     found = consumer(w, "conv2d", 1)
     assert found is not None
-    return thresholds.best(x, np.abs(x).max(0), [found], strengths)
+    top = np.abs(x).max(0)
+    return thresholds.best(x, top, [found], thresholds.spread(top, strengths))
 
 
 def measured(x: Floats, w: Floats, grid: Grid) -> float:
@@ -67,7 +68,8 @@ def test_a_depthwise_layer_pays_nothing_for_factors() -> None:
         (1 / x.std(0)).reshape(16, 1, 1, 1).repeat(9, 1).reshape(16, 1, 3, 3), "depthwise_conv2d", 16
     )
     assert scaled is not None
-    grid = thresholds.best(x, np.abs(x).max(0), [scaled], STRENGTHS)
+    top = np.abs(x).max(0)
+    grid = thresholds.best(x, top, [scaled], thresholds.spread(top, STRENGTHS))
     assert grid.factors is not None
     ranges = np.abs(x).max(0) / grid.factors
     assert ranges.max() / ranges.min() < 1.01
@@ -104,8 +106,8 @@ def test_the_largest_value_counts_though_the_sample_lacks_it() -> None:
     w = weight(x[:-1])
     found = consumer(w, "conv2d", 1)
     assert found is not None
-    grid = thresholds.best(x[:1000], np.abs(x).max(0), [found], (0.0,))
-    blind = thresholds.best(x[:1000], np.abs(x[:1000]).max(0), [found], (0.0,))
+    grid = thresholds.best(x[:1000], np.abs(x).max(0), [found], [None])
+    blind = thresholds.best(x[:1000], np.abs(x[:1000]).max(0), [found], [None])
     assert measured(x, w, grid) < 0.5 * measured(x, w, blind)
     near = min(measured(x, w, Grid(12.0, 12.0 * fraction, None, 0.0)) for fraction in thresholds.FRACTIONS)
     assert measured(x, w, grid) < 1.1 * near
@@ -120,8 +122,8 @@ def test_finer_levels_clip_less() -> None:
     found = consumer(w, "conv2d", 1)
     assert found is not None
     some = np.linspace(0.05, 1, 96)
-    plain = thresholds.best(x, np.abs(x).max(0), [found], (0.0,), fractions=some)
-    finer = thresholds.best(x, np.abs(x).max(0), [found], (0.0,), fractions=some, floor=-0.375)
+    plain = thresholds.best(x, np.abs(x).max(0), [found], [None], fractions=some)
+    finer = thresholds.best(x, np.abs(x).max(0), [found], [None], fractions=some, floor=-0.375)
     assert finer.threshold > plain.threshold
     step = (finer.threshold + 0.375) / 255
     bins = np.clip(np.rint((x + 0.375) / step), 0, 255) * step - 0.375

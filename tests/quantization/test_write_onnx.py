@@ -13,6 +13,7 @@ import onnxruntime as ort
 import paddle
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from paddle import nn
 
 from edgekit.backends import onnx as backend
 from edgekit.program import edit, graph
@@ -280,3 +281,68 @@ def test_behind_a_pooling_products_of_integers_answer_in_float(tmp_path: Path) -
     (wanted,) = nets.run(made.program, tmp_path / "f", [feed])
     got = backend.load(made.file, threads=1)(feed)
     assert nets.sqnr(next(iter(wanted.values())), next(iter(got.values()))) > 25
+
+
+class Three(nn.Layer):  # type: ignore[misc]
+    """Convolutions and ReLUs; the weights of the second differ a hundredfold from channel to channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2D(3, 8, 3), nn.Conv2D(8, 8, 1), nn.Conv2D(8, 4, 1)
+        spread = np.geomspace(0.01, 1, 8, dtype=np.float32)
+        self.second.weight.set_value(self.second.weight * paddle.to_tensor(spread).reshape([8, 1, 1, 1]))
+        self.third.weight.set_value(self.third.weight / paddle.to_tensor(spread).reshape([1, 8, 1, 1]))
+
+    def forward(self, x: Any) -> Any:
+        act = nn.functional.relu
+        return self.third(act(self.second(act(self.first(x)))))
+
+
+def test_a_float_layer_between_int8_ones_stays_float(tmp_path: Path) -> None:
+    """ONNX Runtime would round its weights with one scale: as it runs and without any optimization the
+    answers are the same, save for the last bit."""
+    nets.export(nets.make(Three), tmp_path)
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(tmp_path)))
+    (_, middle, _) = nets.calibrated(program, tmp_path / "a", nets.pictures(4)).layers
+    table = nets.calibrated(program, tmp_path / "c", nets.pictures(16), [middle.name])
+    made = quantized(program, table, onnx.load(nets.to_onnx(program, tmp_path / "o")), tmp_path)
+    kinds = [node.op_type for node in optimised(made.file, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
+    assert kinds.count("QLinearConv") == 2 and {"Conv", "FusedConv"} & set(kinds)
+    answers = []
+    for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
+        options = ort.SessionOptions()
+        options.graph_optimization_level = level
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        session = ort.InferenceSession(str(made.file), options, providers=["CPUExecutionProvider"])
+        answers.append(np.concatenate([session.run(None, feed)[0] for feed in nets.pictures(4, seed=8)]))
+    assert nets.sqnr(answers[1], answers[0]) > 45
+
+
+class Constant(nn.Layer):  # type: ignore[misc]
+    """Two channels whose weights are all but nothing beside their bias, as training leaves dead ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2D(3, 8, 3), nn.Conv2D(8, 4, 1)
+        sizes = np.array([1, 1, 1e-11, 1, 1, 1e-9, 1, 1], np.float32)
+        self.first.weight.set_value(self.first.weight * paddle.to_tensor(sizes).reshape([8, 1, 1, 1]))
+        self.first.bias.set_value(paddle.to_tensor(np.array([0, 0, 2, 0, 0, 1, 0, 0], np.float32)))
+
+    def forward(self, x: Any) -> Any:
+        return self.second(nn.functional.relu(self.first(x)))
+
+
+def test_constant_channels_keep_their_value(tmp_path: Path) -> None:
+    nets.export(nets.make(Constant), tmp_path)
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(tmp_path)))
+    table = nets.calibrated(program, tmp_path / "c", nets.pictures(16))
+    made = quantized(program, table, onnx.load(nets.to_onnx(program, tmp_path / "o")), tmp_path)
+    for initializer in made.model.graph.initializer:
+        if initializer.data_type == TensorProto.INT32:
+            assert np.abs(numpy_helper.to_array(initializer).astype(np.int64)).max() < 2**30
+    feeds = nets.pictures(4, seed=8)
+    (name,) = program.fetches
+    wanted = np.concatenate([one[name] for one in nets.run(program, tmp_path / "w", feeds)])
+    run = backend.load(made.file)
+    got = np.concatenate([next(iter(run(feed).values())) for feed in feeds])
+    assert nets.sqnr(wanted, got) > 20

@@ -90,13 +90,22 @@ REPORT = {
         "layers_int8": 1,
     },
     "layers": [
-        {"name": "conv_1", "type": "conv2d", "macs": 1000, "params": 10, "int8": True, "reason": ""},
+        {
+            "name": "conv_1",
+            "type": "conv2d",
+            "macs": 1000,
+            "params": 10,
+            "int8": True,
+            "only": None,
+            "reason": "",
+        },
         {
             "name": "conv_2",
             "type": "conv2d",
             "macs": 2000,
             "params": 20,
             "int8": False,
+            "only": None,
             "reason": "error too large",
         },
     ],
@@ -166,7 +175,7 @@ ANALYSIS = {
         | {"name": "conv_1", "type": "conv2d", "macs": 1000, "int8": True, "error": 1e-5, "sqnr_weight": 40.5}
         | {"sentence": "Nothing.", "histogram": None, "ranges": None},
     ],
-    "floats": [{"name": "fc_0", "macs": 500, "reason": "a small matmul"}],
+    "floats": [{"name": "fc_0", "macs": 500, "only": None, "reason": "a small matmul"}],
     "confirmation": {
         "metric": "agreement_ap",
         "pictures": 32,
