@@ -175,7 +175,7 @@ ANALYSIS = {
         | {"name": "conv_1", "type": "conv2d", "macs": 1000, "int8": True, "error": 1e-5, "sqnr_weight": 40.5}
         | {"sentence": "Nothing.", "histogram": None, "ranges": None},
     ],
-    "floats": [{"name": "fc_0", "macs": 500, "only": None, "reason": "a small matmul"}],
+    "floats": [{"name": "fc_0", "macs": 500, "reason": "a small matmul"}],
     "confirmation": {
         "metric": "agreement_ap",
         "pictures": 32,
