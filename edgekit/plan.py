@@ -26,10 +26,10 @@ VERSIONS = {
     "sensitivity": 6,
     "prune": 6,
     "distil": 5,
-    "quantize": 32,
-    "pact": 7,
+    "quantize": 34,
+    "pact": 8,
     "export": 6,
-    "convert": 10,
+    "convert": 12,
     "validate": 10,
     "analyze": 5,
 }

@@ -162,7 +162,13 @@ def load(folder: Path) -> Table:
         )
     try:
         return Table.model_validate_json(path.read_text())
-    except (ValidationError, ValueError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        count = error.error_count()
+        others = f" ({count - 1} more like this)" if count > 1 else ""
+        raise EdgekitError("EK409", f"{path} cannot be used: {where}: {first['msg']}{others}.") from error
+    except ValueError as error:
         raise EdgekitError("EK409", f"{path} cannot be used: {error}") from error
 
 

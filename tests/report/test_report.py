@@ -409,3 +409,10 @@ def test_the_faster_file_is_the_one_to_run(names: list[str], latency: Any, role:
     from edgekit.reporting import default_onnx
 
     assert default_onnx(names, latency) == role
+
+
+def test_a_layer_that_is_int8_in_one_file_alone_is_told(tmp_path):
+    report = changed()
+    report["layers"][0]["only"] = "onnx"
+    words = "".join(html(tmp_path, report)[1].words)
+    assert "int8 in ONNX alone" in words and "int8 in Paddle Lite alone" not in words
