@@ -131,3 +131,24 @@ def test_finer_levels_clip_less() -> None:
     coarse = np.clip(np.rint(x / plainly), -LEVELS, LEVELS) * plainly
     assert np.square(bins - x).mean() < 0.6 * np.square(coarse - x).mean()
     assert finer.error < 0.6 * plain.error
+
+
+def test_levels_of_a_channel_end_where_they_leave_the_least_error() -> None:
+    """A largest value a little beyond all others is not worth coarser levels; one far beyond holds the end
+    out, and so does a channel that is as likely at its ends as elsewhere."""
+    rng = np.random.default_rng(4)
+    x = rng.uniform(0, 1, (20000, 3)).astype(np.float32)
+    low, high = np.zeros(3, np.float32), np.array([1.2, 1.0, 400.0], np.float32)
+    starts, stops = thresholds.ends(x, low, high, lambda y: y)
+    assert starts.tolist() == [0, 0, 0]
+    np.testing.assert_allclose(stops[:2], [1.08, 1.0], rtol=1e-6)
+    assert stops[2] > 200
+
+
+def test_ends_are_judged_behind_what_reads_them() -> None:
+    """Where a ReLU reads the channel its negative values need no levels."""
+    rng = np.random.default_rng(6)
+    x = rng.uniform(-4, 6, (5000, 1)).astype(np.float32)
+    plain, _ = thresholds.ends(x, x.min(0), x.max(0), lambda y: y)
+    spared, _ = thresholds.ends(x, x.min(0), x.max(0), lambda y: np.maximum(y, 0.0))
+    assert plain[0] == x.min() and spared[0] > -1
