@@ -370,3 +370,27 @@ def test_an_output_of_few_values_is_not_clipped(tmp_path: Path) -> None:
     table = table.model_copy(update={"activations": {**table.activations, gate: low}, "outputs": {}})
     better = repair.only_onnx(program, table, {gate: peaks}, {gate: peaks}, PICTURES, lambda: None)
     assert better.activations[gate].threshold == pytest.approx(3) and gate not in better.outputs
+
+
+def test_weights_are_not_rounded_for_what_lite_leaves_in_float(program: Program, tmp_path: Path) -> None:
+    """A layer that is int8 in ONNX alone, and whose threshold would ruin it on Lite's grid: those behind it
+    are rounded as if it were float."""
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    _, second, *behind = table.layers
+    ruined = table.activations[second.input].model_copy(update={"threshold": 1e-3})
+    table = table.model_copy(update={"activations": {**table.activations, second.input: ruined}})
+
+    def rounded(change: dict[str, object]) -> Program:
+        layers = [
+            each.model_copy(update=change) if each.name == second.name else each for each in table.layers
+        ]
+        there = table.model_copy(update={"layers": layers})
+        return rounding.rounded(program, there, PICTURES, lambda count: None)
+
+    alone, in_float, in_both = rounded({"only": "onnx"}), rounded({"int8": False}), rounded({})
+    for layer in behind:
+        np.testing.assert_allclose(alone.params[layer.weight], in_float.params[layer.weight], atol=1e-6)
+        assert not np.allclose(in_both.params[layer.weight], in_float.params[layer.weight], atol=1e-6)
+    scales = np.array(table.weights[second.weight]).reshape(-1, 1, 1, 1)
+    levels = alone.params[second.weight] / scales
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
