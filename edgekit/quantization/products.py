@@ -24,7 +24,7 @@ from edgekit.quantization.table import LEVELS, Layer, Product
 
 SHARES = 2 * LEVELS + 1  # a factor is a multiple of 1 / 255: an op multiplies by it as a level
 _END = 3.0  # below -3 a hard swish is 0, above 3 it is y
-WORTH = 1.2  # at most this much more error than with float ops
+WORTH = 2.0  # at most this much more error than with float ops
 PLAIN = 0.8  # factors where they leave less than this of the error
 _FRACTIONS = (1.0, 0.85, 0.7, 0.55, 0.4)
 _LOWS = (1.0, 0.5, 0.25)  # how far levels go down, of how far they go up
