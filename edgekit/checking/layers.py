@@ -223,11 +223,13 @@ def _int8_layer(
     nonnegative = any(other.relu == layer.input for other in scales.quantized)
     step, _ = write_onnx.activation_grid(scales, layer.input, nonnegative=nonnegative)
     spread = np.ones(1)
-    if layer.output in scales.outputs and node.op_type == "Conv":
+    if (layer.output in scales.outputs or layer.output in scales.products) and node.op_type == "Conv":
         steps = table.output_grid(scales, layer)[0].astype(np.float64)
         spread = steps / steps.max()
     wanted = np.asarray(scales.weights[layer.weight]) / spread
     held, stored = params[layer.weight], constants[weights.input[0]]
+    if held.dtype != np.int8:  # int8 in ONNX alone
+        held = table.quantize_weight(held, scales.weights[layer.weight], layer.axis)
     if layer.pooled and held.shape[:2] == stored.shape:
         stored = stored.reshape(held.shape)
     differ = _same_weights(layer.weight, held, stored, layer.axis)

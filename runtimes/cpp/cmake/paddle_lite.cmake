@@ -1,4 +1,7 @@
 # Paddle Lite's C++ library out of a release or a build of one's own (inference_lite_lib.*).
+# What an earlier run found may be gone, or another release's.
+unset(LITE_INCLUDE CACHE)
+unset(LITE_LIBRARY CACHE)
 find_path(LITE_INCLUDE paddle_api.h PATHS "${PADDLE_LITE_DIR}/cxx/include" "${PADDLE_LITE_DIR}/include" REQUIRED
           NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 find_library(LITE_LIBRARY NAMES paddle_light_api_shared paddle_full_api_shared paddle_api_light_bundled
