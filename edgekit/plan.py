@@ -26,7 +26,7 @@ VERSIONS = {
     "sensitivity": 6,
     "prune": 6,
     "distil": 5,
-    "quantize": 36,
+    "quantize": 37,
     "pact": 8,
     "export": 6,
     "convert": 12,

@@ -149,8 +149,8 @@ def repaired(
     ends: dict[str, Ends] = {}
     grids: dict[str, Choice] = {}
 
-    def built(layers: list[Layer]) -> Int8:
-        chosen, products = repair.chosen(program, layers, grids)
+    def built(layers: list[Layer], *, levels: bool = True) -> Int8:
+        chosen, products = repair.chosen(program, layers if levels else [], grids)
         made, names = repair.evened(program, layers, chosen)
         known = {**found, **{new: found[old] for new, old in names.items()}}
         read = rule.renamed(layers, made)
@@ -165,11 +165,10 @@ def repaired(
         seen = None
         before, best = (made, grids, ends, layers), error
         if how == "gptq":
-            steps = rounding.steps(made.program, made.table, pictures)
-            with progress.task("Rounding weights (GPTQ)", steps) as advance:
-                weights = rounding.rounded(made.program, made.table, pictures, advance)
-            plain = rounding.without_biases(weights, made.program, made.table)
-            tried = [Int8(each, made.table) for each in (weights, plain)]
+            tried = _rounded(made, pictures, progress)
+            if made.table.products and min(judge.error(e.simulated(), optimise=False) for e in tried) > best:
+                # Factors that suit levels of a hard swish may not suit Lite (PP-OCRv3 rec: .0041).
+                tried = _rounded(built(layers, levels=False), pictures, progress)
         elif how == "rescue":
             costs: dict[Target, dict[str, sensitivity.Cost]] = {}
             with progress.task("Each layer alone in int8", 2 * len(made.table.quantized)) as advance:
@@ -218,6 +217,15 @@ def repaired(
         else:
             kept.append(how)
             yield how, made, error, seen
+
+
+def _rounded(made: Int8, pictures: Sequence[Floats], progress: Progress) -> list[Int8]:
+    """By GPTQ, with biases that keep the means and with those that were there."""
+    steps = rounding.steps(made.program, made.table, pictures)
+    with progress.task("Rounding weights (GPTQ)", steps) as advance:
+        weights = rounding.rounded(made.program, made.table, pictures, advance)
+    plain = rounding.without_biases(weights, made.program, made.table)
+    return [Int8(each, made.table) for each in (weights, plain)]
 
 
 def _fewest(
