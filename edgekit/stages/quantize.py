@@ -166,9 +166,6 @@ def repaired(
         before, best = (made, grids, ends, layers), error
         if how == "gptq":
             tried = _rounded(made, pictures, progress)
-            if made.table.products and min(judge.error(e.simulated(), optimise=False) for e in tried) > best:
-                # Factors that suit levels of a hard swish may not suit Lite (PP-OCRv3 rec: .0041).
-                tried = _rounded(built(layers, levels=False), pictures, progress)
         elif how == "rescue":
             costs: dict[Target, dict[str, sensitivity.Cost]] = {}
             with progress.task("Each layer alone in int8", 2 * len(made.table.quantized)) as advance:
@@ -209,6 +206,10 @@ def repaired(
                 )
             tried = [built(layers)]
         judged = [judge.error(each.simulated(), optimise=False) for each in tried]
+        if how == "gptq" and made.table.products and min(judged) > best:
+            # Factors that suit levels of a hard swish may not suit Lite (PP-OCRv3 rec: .0041, .0016 without).
+            tried = _rounded(built(layers, levels=False), pictures, progress)
+            judged = [judge.error(each.simulated(), optimise=False) for each in tried]
         error = min(judged)
         made = tried[judged.index(error)]
         if error > best:
