@@ -22,7 +22,7 @@ from edgekit.errors import EdgekitError
 from edgekit.folder import PARAMETERS, PROGRAM, ModelFolder, ModelInfo
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program
-from edgekit.quantization import diagnosis, equalise, rule, sensitivity, table, write_paddle
+from edgekit.quantization import calibrated, diagnosis, equalise, rule, sensitivity, table, write_paddle
 from edgekit.quantization.analysis import Analysis, Confirmation
 from edgekit.quantization.table import Layer, Table
 from edgekit.recipe import Quantize
@@ -96,7 +96,7 @@ def plain(model: ModelFolder, section: Quantize, pictures: Sequence[Floats], pro
     layers = rule.layers(program, section.keep_float)
     _check(model, layers)
     found = quantize.calibrate(program, layers, pictures, progress)
-    scales = quantize.fill(program, layers, found, len(pictures), section.thresholds)
+    scales = calibrated.fill(program, layers, found, len(pictures), section.thresholds)
     return Subject(f"plain {section.thresholds}", program, program, program, scales)
 
 

@@ -18,8 +18,8 @@ from edgekit.calibration import histograms
 from edgekit.program import edit, graph
 from edgekit.program.graph import Program, outputs
 from edgekit.quantization import rule
+from edgekit.quantization.calibrated import fill
 from edgekit.quantization.table import Table
-from edgekit.stages.quantize import fill
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 SIDE = 16
