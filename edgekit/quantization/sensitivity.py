@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,9 +46,9 @@ def alone(
     advance: Callable[[], None],
     *,
     weights: Program,
-    target: Target = "lite",
-) -> dict[str, Cost]:
-    """One int8 layer at a time: {layer's name: its cost}, on the pictures of `judge`.
+    targets: Sequence[Target] = ("lite",),
+) -> dict[Target, dict[str, Cost]]:
+    """One int8 layer at a time: {target: {layer's name: its cost}}, on the pictures of `judge`.
 
     weights: the program whose weights and biases an int8 layer has, rounded to the table's scales (`program`
     itself for rounding to nearest). For ONNX levels begin at a tensor's floor, and what a layer answers is
@@ -64,11 +64,11 @@ def alone(
     for place, op in enumerate(program.ops):
         places.update((by_weight[name], place) for name in inputs(op) if name in by_weight)
         ends.update((by_output[name], place + 1) for name in outputs(op) if name in by_output)
-    rounding = _outputs(table) if target == "onnx" else {}
+    rounding = _outputs(table) if "onnx" in targets else {}
 
     known = [{program.feeds[0]: batch} for _, batch in batches(judge.pictures, program)]
     position = 0
-    found: dict[str, Cost] = {}
+    found: dict[Target, dict[str, Cost]] = {target: {} for target in targets}
     for name in sorted(layers, key=lambda name: places[name]):
         place, layer = places[name], layers[name]
         before = {n for op in program.ops[:place] for n in outputs(op)}
@@ -78,29 +78,39 @@ def alone(
         activation = table.activations[layer.input]
         width = program.params[layer.weight].shape[0] if layer.type == "matmul" else None
         reading = Reading(activation.threshold, activation.maximum, width)
-        delivered = partial(_levels, grid=activation.grid) if target == "onnx" else reading.add
-        given = [{**b, f"{layer.input}{DELIVERED}": delivered(b[layer.input])} for b in known]
+        read = f"{layer.input}{DELIVERED}"
         made = _with_one(program, table, layer, place, weights)
-        targets = list(dict.fromkeys([*judge.names, layer.output]))
-        end = ends[name]
-        if name in rounding:
-            later = [*segments.frontier(program, end), *(n for n in judge.names if n in given[0])]
-            between = list(dict.fromkeys([*later, layer.output]))
-            reached = segments.advance(made, place, end, between, given)
-            reached = [{**b, layer.output: rounding[name](b[layer.output])} for b in reached]
-            got = segments.advance(program, end, len(program.ops), targets, reached)
-        else:
-            got = segments.advance(made, place, len(program.ops), targets, given)
-        float_layer = segments.opened(segments.segment(program, place, end, [layer.output]))
-        output, output_read = Noise(), Noise()
-        for batch, read_as, answered in zip(known, given, got, strict=True):
-            wanted = float_layer(batch)[layer.output]
-            output.add(wanted, answered[layer.output])
-            read = {**batch, layer.input: read_as[f"{layer.input}{DELIVERED}"]}
-            output_read.add(wanted, float_layer(read)[layer.output])
-        found[name] = Cost(loss(judge.reference, got), reading, output, output_read)
+        int8_layer = segments.opened(segments.segment(made, place, ends[name], [layer.output]))
+        float_layer = segments.opened(segments.segment(program, place, ends[name], [layer.output]))
+        wanted = [float_layer(batch)[layer.output] for batch in known]
+        lite = [{**batch, read: reading.add(batch[layer.input])} for batch in known]
+        behind = _behind(program, layer.output, ends[name])
+        rest = [n for n in judge.names if n not in known[0] and n != layer.output]
+        to_the_end = segments.opened(segments.segment(behind, place, len(behind.ops), rest)) if rest else None
+        for target in targets:
+            onnx = target == "onnx"
+            given = [{**b, read: _levels(b[layer.input], activation.grid)} for b in known] if onnx else lite
+            output, output_read = Noise(), Noise()
+            got = []
+            for batch, right in zip(given, wanted, strict=True):
+                answered = int8_layer(batch)[layer.output]
+                if onnx and name in rounding:
+                    answered = rounding[name](answered)
+                output.add(right, answered)
+                output_read.add(right, float_layer({**batch, layer.input: batch[read]})[layer.output])
+                answers = {**batch, layer.output: answered}
+                reached = {**answers, **(to_the_end(answers) if to_the_end is not None else {})}
+                got.append({n: reached[n] for n in judge.names})
+            found[target][name] = Cost(loss(judge.reference, got), reading, output, output_read)
         advance()
     return found
+
+
+def _behind(program: Program, tensor: str, end: int) -> Program:
+    """A copy without the op, the last before `end`, that makes `tensor`: one that is given it."""
+    made = program.copy()
+    made.replace_ops([*made.ops[: end - 1], *made.ops[end:]])
+    return made
 
 
 def _outputs(table: Table) -> dict[str, Callable[[Floats], Floats]]:

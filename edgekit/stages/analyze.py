@@ -151,7 +151,7 @@ def ranked(info: ModelInfo, subject: Subject, pictures: Sequence[Picture], progr
     with progress.task("Each layer alone in int8", len(subject.table.quantized)) as advance:
         costs = sensitivity.alone(subject.program, subject.table, judge, advance, weights=subject.rounded)
     return diagnosis.analysis(
-        info, subject.state, subject.table, costs, subject.program, subject.rounded, len(pictures)
+        info, subject.state, subject.table, costs["lite"], subject.program, subject.rounded, len(pictures)
     )
 
 

@@ -151,12 +151,10 @@ def repaired(
         if how == "gptq":
             tried = _rounded(made, pictures, progress)
         elif how == "rescue":
-            costs: dict[Target, dict[str, sensitivity.Cost]] = {}
-            with progress.task("Each layer alone in int8", 2 * len(made.table.quantized)) as advance:
-                for target in TARGETS:
-                    costs[target] = sensitivity.alone(
-                        made.program, made.table, judge, advance, weights=made.program, target=target
-                    )
+            with progress.task("Each layer alone in int8", len(made.table.quantized)) as advance:
+                costs = sensitivity.alone(
+                    made.program, made.table, judge, advance, weights=made.program, targets=TARGETS
+                )
             alone = {t: {name: cost.error for name, cost in each.items()} for t, each in costs.items()}
             floats: dict[Target, list[str]] = {}
             for target, each in costs.items():

@@ -73,7 +73,7 @@ def hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Table]:
 
 def looked_at(program: Program, scales: Table) -> Analysis:
     judge = Judge(program, pictures(), lambda answers: {})
-    costs = sensitivity.alone(program, scales, judge, lambda: None, weights=program)
+    costs = sensitivity.alone(program, scales, judge, lambda: None, weights=program)["lite"]
     return diagnosis.analysis(INFO, "by hand", scales, costs, program, program, 6)
 
 

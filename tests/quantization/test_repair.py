@@ -191,7 +191,7 @@ def test_each_layer_alone_is_what_the_whole_simulation_says(program: Program, tm
     table = nets.calibrated(program, tmp_path / "c", FEEDS)
     judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
     ticks: list[int] = []
-    found = sensitivity.alone(program, table, judge, lambda: ticks.append(1), weights=program)
+    found = sensitivity.alone(program, table, judge, lambda: ticks.append(1), weights=program)["lite"]
     assert len(ticks) == len(found) == len(table.quantized) == 4
     for name, cost in found.items():
         one = [layer.model_copy(update={"int8": layer.name == name}) for layer in table.layers]
@@ -217,8 +217,11 @@ def test_each_layer_alone_with_its_output_is_what_onnx_runtime_says(net: Any, tm
     for layer in table.quantized:
         one = [each.model_copy(update={"int8": each.name == layer.name}) for each in table.layers]
         alone = table.model_copy(update={"layers": one})
-        found = sensitivity.alone(program, alone, judge, lambda: None, weights=program, target="onnx")
-        less = sensitivity.alone(program, alone, judge, lambda: None, weights=program)[layer.name].error
+        both = sensitivity.alone(
+            program, alone, judge, lambda: None, weights=program, targets=("lite", "onnx")
+        )
+        found = both["onnx"]
+        less = both["lite"][layer.name].error
         onnx.save(write_onnx.write(model, alone), tmp_path / "int8.onnx")
         run = onnx_backend.load(tmp_path / "int8.onnx")
         (name,) = judge.names
@@ -238,7 +241,7 @@ def test_what_a_layer_reads_is_rounded_for_it_alone(tmp_path: Path) -> None:
     judge = Judge(program, [feed["x"][0] for feed in UNSEEN], lambda answers: {})
     one = [each.model_copy(update={"int8": each.name == layer.name}) for each in table.layers]
     simulated = Int8(program, table.model_copy(update={"layers": one})).simulated()
-    found = sensitivity.alone(program, table, judge, lambda: None, weights=program)
+    found = sensitivity.alone(program, table, judge, lambda: None, weights=program)["lite"]
     assert found[layer.name].error == pytest.approx(judge.error(simulated, optimise=False), rel=1e-3)
 
 
