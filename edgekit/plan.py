@@ -26,7 +26,7 @@ VERSIONS = {
     "sensitivity": 6,
     "prune": 6,
     "distil": 5,
-    "quantize": 37,
+    "quantize": 38,
     "pact": 8,
     "export": 6,
     "convert": 12,

@@ -62,7 +62,7 @@ def grids(
     ranges: max |x| per channel; outputs: of what layers answer, the lowest and highest values per channel.
 
     Left out are tensors whose readers cannot be judged. Those with few values, as after a global pooling, are
-    not clipped and evened out gently: what a few dozen pictures never excite, others do.
+    not clipped and evened out with care: what a few dozen pictures never excite, others do.
     """
     groups = {
         inputs(op, "Filter")[0]: int(attr(op, "groups", 1))
@@ -95,15 +95,16 @@ def grids(
     }
     chosen = {}
     for name, reading in consumers.items():
-        few, small = len(values[name]) < _ENOUGH, _small(program, name)
+        few = len(values[name]) < _ENOUGH or _small(program, name)
         strengths: tuple[float, ...] = (0.0,)
         if factors:
-            strengths = (0.0, _GENTLY) if few else _CAREFULLY if small else thresholds.STRENGTHS
-        few = few or small
-        fractions = (1.0,) if few else thresholds.FRACTIONS
+            strengths = _CAREFULLY if few else thresholds.STRENGTHS
         pays = 1.0 if name in free else thresholds.PAYS
-        evening = thresholds.spread(ranges[name], strengths)
-        best = thresholds.best(values[name], ranges[name], reading, evening, pays, fractions)
+        if few:
+            best = thresholds.unseen(values[name], ranges[name], reading, strengths, pays)
+        else:
+            evening = thresholds.spread(ranges[name], strengths)
+            best = thresholds.best(values[name], ranges[name], reading, evening, pays)
         product = None
         if name in swishes and not few:
             y, reach, x = values[swishes[name]], Reach.of(*reached[swishes[name]]), values[name]
@@ -201,7 +202,8 @@ def only_onnx(
             known = [each for each in found if each is not None]
             judged = known if len(known) == len(found) else [thresholds.alike(values[name].shape[1])]
             best = thresholds.best(values[name], reach, judged, [None], 1.0, fractions, old.floor)
-            activations[name] = old.model_copy(update={"high": best.threshold})
+            headroom = max(1.0, old.threshold / old.maximum) if few and old.maximum > 0 else 1.0
+            activations[name] = old.model_copy(update={"high": best.threshold * headroom})
             continue
         those = readers.get(name, [])
         excited = _excited(program, those, name)

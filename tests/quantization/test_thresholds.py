@@ -51,6 +51,26 @@ def test_the_prediction_is_what_happens(spread: float) -> None:
     assert grid.error == pytest.approx(measured(x, weight(x), grid), rel=0.15)
 
 
+@pytest.mark.parametrize("tail", [0.3, 1.0, 1.5])
+def test_few_rows_with_tails_get_headroom(tail: float) -> None:
+    """Rows that nobody has seen lose less than with the range of those that were, evened out by it."""
+    careful, careless = [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        x = (rng.lognormal(0, tail, (2000, 64)) * np.geomspace(1, 30, 64)).astype(np.float32)
+        w = weight(x, seed=seed)
+        found = consumer(w, "conv2d", 1)
+        assert found is not None
+        some, top = x[:48], x[:48].max(0)
+        strengths = (0.0, 0.25, 0.5)
+        grid = thresholds.unseen(some, top, [found], strengths)
+        assert grid.threshold >= grid.maximum
+        careful.append(measured(x[48:], w, grid))
+        evened = thresholds.best(some, top, [found], thresholds.spread(top, strengths), fractions=[1.0])
+        careless.append(measured(x[48:], w, evened))
+    assert np.mean(careful) < (0.7 if tail > 0.5 else 1.05) * np.mean(careless)
+
+
 def test_factors_where_they_pay_and_only_there() -> None:
     even, uneven = tensor(1.0), tensor(100.0)
     assert best(even, weight(even)).factors is None
