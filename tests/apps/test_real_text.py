@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.network, pytest.mark.slow]
 RECEIPTS = 8
 SIGN = "usr/share/doc/opencv-doc/examples/text/scenetext01.jpg"
 SIGN_SAYS = ["NOTICE", "DOUBLE", "PARKING", "PROHIBITED", "ATALLTIMES"]
+SPACED = [*SIGN_SAYS[:-1], "AT ALL TIMES"]
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +116,13 @@ def test_a_photograph(whole: Path, readers: dict[str, Reader], sign: Path, tmp_p
         assert all(line.turned for line in lines)
     out = tmp_path / "both.png"
     done = run_cli("ocr", sign, "--bundle", whole, "--compare", "--out", out, cache=cache_dir(), cwd=tmp_path)
-    # A space may be lost, for which the command has words of its own.
-    same = "int8 reads 5 of 5 lines as fp32 does"
-    spaces = "int8 reads 4 of 5 lines as fp32 does; 1 more differ in spaces only"
-    assert done.code == 0 and (same in done.out or spaces in done.out)
+    # Float loses the spaces of the last line. int8 may find them: it reads as float does, or what is there.
+    read_as = {kind: [line.text for line in lines] for kind, lines in found.items()}
+    for wanted, got, there in zip(read_as["fp32"], read_as["int8"], SPACED, strict=True):
+        assert got in (wanted, there)
+    same = sum(a == b for a, b in zip(read_as["fp32"], read_as["int8"], strict=True))
+    assert same >= 4
+    assert done.code == 0 and f"int8 reads {same} of 5 lines as fp32 does" in done.out
     assert cv2.imread(str(out)) is not None
 
 

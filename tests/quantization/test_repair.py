@@ -122,6 +122,23 @@ def test_a_pooled_tensor_is_not_clipped_and_evened_with_care(tmp_path: Path) -> 
     assert grid.factors.min() >= max(tops[pooled].min() / tops[pooled].max(), 1e-3) ** 0.5 * 0.999
 
 
+def test_headroom_is_kept_where_levels_begin_at_a_floor(tmp_path: Path) -> None:
+    """ONNX's finer grid of a pooled tensor, too, reaches further than any value that was seen."""
+    paddle.disable_static()
+    folder = nets.export(nets.make(nets.Mixed), tmp_path / "m")
+    program = edit.lite_ready(edit.fold_batch_norm(graph.load(folder)))
+    table = nets.calibrated(program, tmp_path / "c", FEEDS)
+    pooled = nets.output_of(program, "pool2d")
+    old = table.activations[pooled]
+    size = program.shape(pooled)[1]
+    for headroom in (1.0, 1.5):
+        wide = old.model_copy(update={"threshold": headroom * old.maximum, "floor": -0.1 * old.maximum})
+        known = table.model_copy(update={"activations": {**table.activations, pooled: wide}})
+        tops = {pooled: np.full(size, old.maximum, np.float32)}
+        better = repair.only_onnx(program, known, tops, tops, PICTURES, lambda: None)
+        assert better.activations[pooled].high == pytest.approx(headroom * old.maximum, rel=1e-5)
+
+
 def test_factors_bring_answers_nearer(program: Program, tmp_path: Path) -> None:
     plain = Int8(program, nets.calibrated(program, tmp_path / "c", FEEDS))
     evened = even(program, tmp_path)
